@@ -1,0 +1,1 @@
+"""Words, numbers and formats of the cgroup v2 interface; no state."""

@@ -1,0 +1,1 @@
+"""The cgroup tree and its core files; knows nothing of memory."""

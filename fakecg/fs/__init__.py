@@ -1,0 +1,1 @@
+"""The tree as a filesystem; only fusepy_binding and mount import fuse."""

@@ -1,0 +1,1 @@
+"""The model of Linux memory management: charging, reclaim, zswap, swap."""

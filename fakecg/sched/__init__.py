@@ -1,0 +1,1 @@
+"""Time, tasks, who waits for what, and pressure."""

@@ -1,0 +1,1 @@
+"""Synthetic workloads: page contents, access patterns, jobs."""
