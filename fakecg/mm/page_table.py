@@ -1,0 +1,109 @@
+"""State of every emulated page, as columns.
+
+A page is an index into the columns; index 0 is nobody. Each address space or file owns one contiguous range of indices, so that a page's
+index says which page of which owner it is, also while its contents are in zswap or in swap. Bookkeeping is 26 bytes a page.
+
+Flags of a page (page-flags.h, and the bits of its only pte):
+    RESIDENT    a frame holds its bytes; on an LRU list
+    MAPPED      a pte points at the frame
+    YOUNG       touched since the last look (pte accessed bit)
+    REFERENCED  PG_referenced
+    ACTIVE      PG_active
+    DIRTY       pte dirty or PG_dirty: swap or disk does not hold these bytes
+    WORKINGSET  PG_workingset
+    WRITEBACK   PG_writeback: a disk write is under way; also PG_reclaim: rotate to the tail when it ends
+A resident page with a swap slot is in the swap cache; a page with a slot that is not resident is swapped out.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+
+from sortedcontainers import SortedDict
+
+RESIDENT = 1
+MAPPED = 2
+YOUNG = 4
+REFERENCED = 8
+ACTIVE = 16
+DIRTY = 32
+WORKINGSET = 64
+WRITEBACK = 128
+
+
+def _bytes_table(change: dict[int, int]) -> bytes:
+    return bytes(change.get(value, value) for value in range(256))
+
+
+#: translate() tables of a touch: a mapped page becomes young, and dirty by a write; others stay as they are.
+READ_TOUCH = _bytes_table({value: value | YOUNG for value in range(256) if value & MAPPED})
+WRITE_TOUCH = _bytes_table({value: value | YOUNG | DIRTY for value in range(256) if value & MAPPED})
+_unmapped = [value for value in range(256) if not value & MAPPED]
+#: Finds a run of pages without a pte.
+MISSES = re.compile(b"[" + b"".join(re.escape(bytes([value])) for value in _unmapped) + b"]+", re.DOTALL)
+
+#: No shadow: the page was never evicted.
+NO_SHADOW = -1
+
+
+class PageTable:
+    """The columns. All are indexed by page.
+
+    Attributes:
+        flags: see the module's head.
+        newer, older: neighbours on the LRU list, towards head and tail.
+        slot: swap slot, 0 for none.
+        memcg: id of the memcg a resident page is charged to.
+        space: number of the owner (address space or file).
+        node: NUMA node of a resident page.
+        shadow: packed eviction record of a page that is not resident (see workingset), NO_SHADOW for none.
+    """
+
+    def __init__(self) -> None:
+        self.flags = bytearray(1)
+        self.newer = array("i", [0])
+        self.older = array("i", [0])
+        self.slot = array("i", [0])
+        self.memcg = array("H", [0])
+        self.space = array("H", [0])
+        self.node = bytearray(1)
+        self.shadow = array("q", [NO_SHADOW])
+        self._free: SortedDict[int, int] = SortedDict()
+
+    def alloc_range(self, nr_pages: int, space: int) -> int:
+        """Reserve a range of pages for an owner; returns its first page. All pages are absent. Cost: O(nr_pages)."""
+        for base, length in self._free.items():
+            if length >= nr_pages:
+                del self._free[base]
+                if length > nr_pages:
+                    self._free[base + nr_pages] = length - nr_pages
+                self.space[base : base + nr_pages] = array("H", [space]) * nr_pages
+                return int(base)
+        base = len(self.flags)
+        self.flags.extend(bytes(nr_pages))
+        self.node.extend(bytes(nr_pages))
+        zeros = array("i", bytes(4 * nr_pages))
+        self.newer.extend(zeros)
+        self.older.extend(zeros)
+        self.slot.extend(zeros)
+        self.memcg.extend(array("H", bytes(2 * nr_pages)))
+        self.space.extend(array("H", [space]) * nr_pages)
+        self.shadow.extend(array("q", [NO_SHADOW]) * nr_pages)
+        return base
+
+    def free_range(self, base: int, nr_pages: int) -> None:
+        """Give a range back. Every page of it is absent by now. Cost: O(nr_pages)."""
+        self.shadow[base : base + nr_pages] = array("q", [NO_SHADOW]) * nr_pages
+        free = self._free
+        position = free.bisect_left(base)
+        if position < len(free):
+            after, length = free.peekitem(position)
+            if after == base + nr_pages:
+                del free[after]
+                nr_pages += length
+        if position:
+            before, length = free.peekitem(position - 1)
+            if before + length == base:
+                base, nr_pages = before, nr_pages + length
+        free[base] = nr_pages

@@ -1,0 +1,207 @@
+"""Allocator of compressed pages: size classes over an arena of real memory.
+
+Mirrors mm/zsmalloc.c: sizes are rounded up to a class, objects of a class share a zspage of 1 to 8 pages, and classes that would pack alike
+are merged into the largest of them. Memory of a zspage goes back to the operating system when its last object is freed.
+
+Simplified: a zspage's pages are neighbours in the arena (the kernel chains single pages), and there is no compaction.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+
+from fakecg.abi.errors import NoSpace
+
+PAGE_SIZE = 4096
+ZS_MIN_ALLOC_SIZE = 32
+ZS_SIZE_CLASS_DELTA = 16
+ZS_HANDLE_SIZE = 8
+#: CONFIG_ZSMALLOC_CHAIN_SIZE.
+CHAIN_SIZE = 8
+_MADVISE_BATCH = 64
+
+
+def _pages_per_zspage(class_size: int) -> int:
+    """Chain length with the least waste. Source: zsmalloc.c:calculate_zspage_chain_size."""
+    if class_size & (class_size - 1) == 0:
+        return 1
+    best, least = 1, PAGE_SIZE
+    for nr_pages in range(1, CHAIN_SIZE + 1):
+        waste = nr_pages * PAGE_SIZE % class_size
+        if waste < least:
+            best, least = nr_pages, waste
+    return best
+
+
+class SizeClass:
+    """Objects of one size.
+
+    Attributes:
+        object_bytes: size of an object, handle included.
+        nr_pages: pages of a zspage.
+        nr_objects: objects of a zspage.
+        partial: first pages of zspages with a free object; allocation takes from the last.
+        nr_used, nr_zspages: live objects and zspages.
+    """
+
+    __slots__ = ("nr_objects", "nr_pages", "nr_used", "nr_zspages", "object_bytes", "partial")
+
+    def __init__(self, object_bytes: int, nr_pages: int) -> None:
+        self.object_bytes = object_bytes
+        self.nr_pages = nr_pages
+        self.nr_objects = nr_pages * PAGE_SIZE // object_bytes
+        self.partial: list[int] = []
+        self.nr_used = 0
+        self.nr_zspages = 0
+
+
+def _build_classes() -> tuple[list[SizeClass], list[int]]:
+    """All classes, and the class number of every length from 0 to 4096. Source: zs_create_pool."""
+    sizes = list(range(ZS_MIN_ALLOC_SIZE, PAGE_SIZE + 1, ZS_SIZE_CLASS_DELTA))
+    classes: list[SizeClass] = []
+    number_of_size: dict[int, int] = {}
+    # Downwards, because a class joins the next larger one when both pack the same number of objects into the same number of pages.
+    for size in reversed(sizes):
+        nr_pages = _pages_per_zspage(size)
+        last = classes[-1] if classes else None
+        if last is None or (last.nr_pages, last.nr_objects) != (nr_pages, nr_pages * PAGE_SIZE // size):
+            classes.append(SizeClass(size, nr_pages))
+        number_of_size[size] = len(classes) - 1
+    number_of_length = []
+    for length in range(PAGE_SIZE + 1):
+        needed = max(ZS_MIN_ALLOC_SIZE, min(length + ZS_HANDLE_SIZE, PAGE_SIZE))
+        rounded = -(-(needed - ZS_MIN_ALLOC_SIZE) // ZS_SIZE_CLASS_DELTA) * ZS_SIZE_CLASS_DELTA + ZS_MIN_ALLOC_SIZE
+        number_of_length.append(number_of_size[rounded])
+    return classes, number_of_length
+
+
+class ZsPool:
+    """The pool. A handle is the byte offset of an object in the arena.
+
+    Attributes:
+        nr_pages: pages of all zspages (pool_total_size / 4096, nr_zspages of vmstat).
+        view: the arena's bytes.
+    """
+
+    def __init__(self, max_pages: int) -> None:
+        """``max_pages``: size of the arena; only pages in use take memory."""
+        self.classes, self._class_of_length = _build_classes()
+        self.nr_pages = 0
+        self._arena = mmap.mmap(-1, max_pages * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE)
+        self.view = memoryview(self._arena)
+        self._max_pages = max_pages
+        self._end_page = 0
+        # By page of the arena: the first page of its zspage; by first page of a zspage: its class and free objects.
+        self._first_page: list[int] = []
+        self._class_of: dict[int, SizeClass] = {}
+        self._free_objects: dict[int, list[int]] = {}
+        # Runs of pages given back, by length.
+        self._free_runs: dict[int, list[int]] = {}
+        self._to_madvise: list[tuple[int, int]] = []
+
+    def store(self, data: Sequence[bytes]) -> list[int]:
+        """Copy objects in; returns their handles.
+
+        Raises:
+            NoSpace: the arena is full; nothing of the batch was stored.
+        """
+        class_of_length = self._class_of_length
+        classes = self.classes
+        free_objects = self._free_objects
+        view = self.view
+        handles: list[int] = []
+        for item in data:
+            length = len(item)
+            size_class = classes[class_of_length[length]]
+            partial = size_class.partial
+            if partial:
+                first = partial[-1]
+            else:
+                try:
+                    first = self._grow(size_class)
+                except NoSpace:
+                    self.free(handles)
+                    raise
+            objects = free_objects[first]
+            handle = objects.pop()
+            if not objects:
+                partial.pop()
+            size_class.nr_used += 1
+            # An object that straddles nothing it does not own: zspages are contiguous.
+            view[handle : handle + length] = item
+            handles.append(handle)
+        return handles
+
+    def _grow(self, size_class: SizeClass) -> int:
+        nr_pages = size_class.nr_pages
+        runs = self._free_runs.get(nr_pages)
+        if runs:
+            first = runs.pop()
+            if self._to_madvise:
+                self.trim()
+        else:
+            first = self._end_page
+            if first + nr_pages > self._max_pages:
+                first = self._split_run(nr_pages)
+            else:
+                self._end_page += nr_pages
+                self._first_page.extend([first] * nr_pages)
+        for page in range(first, first + nr_pages):
+            self._first_page[page] = first
+        size = size_class.object_bytes
+        start = first * PAGE_SIZE
+        self._free_objects[first] = list(range(start + (size_class.nr_objects - 1) * size, start - 1, -size))
+        self._class_of[first] = size_class
+        size_class.partial.append(first)
+        size_class.nr_zspages += 1
+        self.nr_pages += nr_pages
+        return first
+
+    def _split_run(self, nr_pages: int) -> int:
+        for length in sorted(self._free_runs):
+            if length > nr_pages and self._free_runs[length]:
+                self.trim()
+                first = self._free_runs[length].pop()
+                self._free_runs.setdefault(length - nr_pages, []).append(first + nr_pages)
+                return first
+        raise NoSpace(f"zsmalloc: no {nr_pages} neighbouring pages left of {self._max_pages}")
+
+    def free(self, handles: Sequence[int]) -> None:
+        """Free objects."""
+        first_page = self._first_page
+        free_objects = self._free_objects
+        class_of = self._class_of
+        for handle in handles:
+            first = first_page[handle >> 12]
+            objects = free_objects[first]
+            objects.append(handle)
+            size_class = class_of[first]
+            size_class.nr_used -= 1
+            nr_free = len(objects)
+            if nr_free == 1:
+                size_class.partial.append(first)
+            if nr_free == size_class.nr_objects:
+                self._release(first, size_class)
+
+    def _release(self, first: int, size_class: SizeClass) -> None:
+        size_class.partial.remove(first)
+        size_class.nr_zspages -= 1
+        del self._free_objects[first], self._class_of[first]
+        nr_pages = size_class.nr_pages
+        self.nr_pages -= nr_pages
+        self._free_runs.setdefault(nr_pages, []).append(first)
+        self._to_madvise.append((first, nr_pages))
+        if len(self._to_madvise) >= _MADVISE_BATCH:
+            self.trim()
+
+    def trim(self) -> None:
+        """Give the memory of emptied zspages back to the operating system."""
+        for first, nr_pages in self._to_madvise:
+            self._arena.madvise(mmap.MADV_DONTNEED, first * PAGE_SIZE, nr_pages * PAGE_SIZE)
+        self._to_madvise.clear()
+
+    def close(self) -> None:
+        """Unmap the arena."""
+        self.view.release()
+        self._arena.close()
