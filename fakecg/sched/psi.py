@@ -208,7 +208,7 @@ class PsiGroup:
         seen_ns = sum(stall.total_ns for stall in self.stalls)
         active, self._work_seen_ns = seen_ns != self._work_seen_ns, seen_ns
         next_stall_ns = self.pending_from_ns(-1)
-        if active or next_stall_ns is not None and next_stall_ns <= now_ns:
+        if active or (next_stall_ns is not None and next_stall_ns <= now_ns):
             self._schedule_avgs_work(self._avg_next_update_ns + JIFFY_NS)
         elif next_stall_ns is not None:
             self._schedule_avgs_work(next_stall_ns + PSI_PERIOD_NS)
