@@ -61,6 +61,9 @@ class Controller:
         """Whether an offline state is still held, by charges for example (nr_dying_subsys_* in cgroup.stat)."""
         return False
 
+    def can_fork(self, task: Task, css: Css) -> None:
+        """Refuse a new task by raising a ControlError."""
+
     def can_attach(self, task: Task, css: Css) -> None:
         """Refuse a task by raising a ControlError."""
 

@@ -1,0 +1,403 @@
+"""The tree: making and removing cgroups, turning controllers on and off, who is dying.
+
+Mirrors the part of kernel/cgroup/cgroup.c behind mkdir, rmdir and cgroup.subtree_control. Mount options and cgroup namespaces are left
+out. Nothing here locks: host.py does.
+
+Invariants: a controller's state exists in a cgroup only if it exists in the parent; counters of descendants equal what a walk would
+count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from fakecg.abi.errors import AlreadyExists, Busy, Gone, InvalidInput, NoSuchFile, NotEnoughProgress
+from fakecg.cgroup import core_files, freezer, process
+from fakecg.cgroup.cftype import Caller, ControlFile, OpenFile
+from fakecg.cgroup.cgroup import CORE, Cgroup
+from fakecg.cgroup.css import Controller, Css
+from fakecg.sched.psi import PsiGroup
+from fakecg.sched.task import FIRST_SYNTHETIC_PID, Task, TaskSource
+
+if TYPE_CHECKING:
+    from fakecg.abi.profile import Features
+    from fakecg.sched.clock import Clock
+    from fakecg.sched.timer import TimerQueue
+
+#: The kernel's controllers in the order of their numbers, which is the order of every list. Source: include/linux/cgroup_subsys.h.
+SUBSYS_ORDER = ("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids", "rdma", "misc")
+#: A removed cgroup that nothing holds is freed after RCU grace periods and work items; measured in tens of milliseconds.
+RELEASE_DELAY_NS = 20_000_000
+ROOT_CALLER = Caller(tid=0)
+
+FileTable = dict[bytes, tuple[str, ControlFile]]
+
+
+class Hierarchy:
+    """One cgroup2 tree.
+
+    Args:
+        controllers: everything the root offers, in any order.
+        task_source: where real processes are looked up; None for a tree without any.
+        base_files: rows of the core.
+
+    Attributes:
+        tasks: synthetic and followed real threads by id, zombies included until they are reaped.
+        on_notify: called with (cgroup, file name) whenever an interface file tells its pollers of a change.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        timers: TimerQueue,
+        features: Features,
+        controllers: Sequence[Controller] = (),
+        *,
+        task_source: TaskSource | None = None,
+        base_files: Sequence[ControlFile] = core_files.BASE_FILES,
+    ) -> None:
+        self.clock = clock
+        self.timers = timers
+        self.features = features
+        self.task_source = task_source
+        self.on_notify: list[Callable[[Cgroup, str], None]] = []
+        self.tasks: dict[int, Task] = {}
+        self.dying: dict[Css | Cgroup, int] = {}
+        self._next_ino = 1
+        self._next_pid = FIRST_SYNTHETIC_PID
+        self._release_scheduled = False
+
+        order = {name: number for number, name in enumerate(SUBSYS_ORDER)}
+        self.controllers = {
+            controller.name: controller for controller in sorted(controllers, key=lambda each: order.get(each.name, len(order)))
+        }
+        self.controller_names = frozenset(self.controllers)
+        self.threaded_names = frozenset(name for name, controller in self.controllers.items() if controller.threaded)
+        files = {CORE: tuple(base_files), **{name: controller.files for name, controller in self.controllers.items()}}
+        self._rows: dict[tuple[bool, str], tuple[tuple[ControlFile, ...], dict[str, int]]] = {}
+        self._tables: dict[bool, FileTable] = {True: {}, False: {}}
+        for is_root, table in self._tables.items():
+            for owner, rows in files.items():
+                self._declare(is_root, owner, rows, table)
+
+        self.root = Cgroup(self, None, b"", self.new_inos(1), 0o555, ROOT_CALLER)
+        self.root.psi = PsiGroup(None, clock, timers)
+        self.root.add_files(CORE, ROOT_CALLER)
+        for controller in self.controllers.values():
+            self._css_create(self.root, controller)
+            self._show_css(self.root, controller.name, ROOT_CALLER)
+
+    def _declare(self, is_root: bool, owner: str, rows: Iterable[ControlFile], table: FileTable) -> None:
+        present = tuple(
+            row for row in rows if (row.on_root if is_root else row.off_root) and (row.needs is None or row.needs(self.features))
+        )
+        self._rows[is_root, owner] = (present, {row.name: position for position, row in enumerate(present)})
+        for row in present:
+            name = row.name.encode()
+            if name in table:
+                raise ValueError(f"two files are named {row.name}")
+            table[name] = (owner, row)
+
+    def file_table(self, cgroup: Cgroup) -> FileTable:
+        """Every file a cgroup can have, with the name of the controller it belongs to."""
+        return self._tables[cgroup.parent is None]
+
+    def file_rows(self, cgroup: Cgroup, owner: str) -> tuple[tuple[ControlFile, ...], dict[str, int]]:
+        """The rows of a controller (or of the core) in a cgroup, and the position of each by name."""
+        return self._rows[cgroup.parent is None, owner]
+
+    def new_inos(self, count: int) -> int:
+        """Reserve inode numbers; returns the first. Numbers only count up."""
+        first = self._next_ino
+        self._next_ino += count
+        return first
+
+    def new_pid(self) -> int:
+        """A pid no real process can have."""
+        pid = self._next_pid
+        self._next_pid += 1
+        return pid
+
+    # --- directories ---
+
+    def lookup(self, path: str | bytes) -> Cgroup:
+        """The cgroup at a path from the root; empty components and ``.`` are skipped, ``..`` goes up.
+
+        Raises:
+            NoSuchFile: no such directory (ENOENT).
+        """
+        encoded = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
+        cgroup = self.root
+        for name in encoded.split(b"/"):
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                cgroup = cgroup.parent or cgroup
+                continue
+            child = cgroup.children.get(name)
+            if child is None:
+                raise NoSuchFile(f"no cgroup {path!r}")
+            cgroup = child
+        return cgroup
+
+    def mkdir(self, parent: Cgroup, name: bytes, mode: int = 0o755, caller: Caller = ROOT_CALLER) -> Cgroup:
+        """Make a cgroup. Whoever calls has checked write permission on the parent and applied the umask.
+
+        Args:
+            mode: permission bits and the sticky bit; setuid and setgid are dropped.
+
+        Raises:
+            AlreadyExists: a child or an interface file has this name (EEXIST).
+            InvalidInput: a newline in the name (EINVAL).
+            NoSuchFile: the parent was removed (ENOENT).
+            NotEnoughProgress: cgroup.max.depth or cgroup.max.descendants, here or above (EAGAIN).
+
+        Source: cgroup.c:cgroup_mkdir. Cost: O(depth + files), whatever the number of cgroups.
+        """
+        if not parent.online:
+            raise NoSuchFile(f"{parent.path()} was removed")
+        if name in (b"", b".", b"..") or name in parent.children or parent.find_node(name) is not None:
+            raise AlreadyExists(f"{parent.path()}: {name[:80]!r} exists")
+        if b"\n" in name:
+            raise InvalidInput("a newline in the name of a cgroup")
+        if b"/" in name or b"\0" in name:
+            raise InvalidInput(f"not a file name: {name[:80]!r}")
+        self._check_limits(parent)
+
+        cgroup = Cgroup(self, parent, name, self.new_inos(1), mode & 0o1777, caller)
+        parent.children[name] = cgroup
+        cgroup.psi = PsiGroup(parent.psi, self.clock, self.timers)
+        freezer.inherit(cgroup)
+        for ancestor in cgroup.ancestors():
+            ancestor.nr_descendants += 1
+        cgroup.subtree_ss = self._calc_subtree_ss(cgroup)
+        cgroup.add_files(CORE, caller)
+        self._enable_css(cgroup, caller)
+        return cgroup
+
+    def _check_limits(self, parent: Cgroup) -> None:
+        # Source: cgroup.c:cgroup_check_hierarchy_limits. A dying cgroup does not count.
+        for depth, ancestor in enumerate(parent.ancestors(include_self=True)):
+            if ancestor.nr_descendants >= ancestor.max_descendants:
+                raise NotEnoughProgress(f"{ancestor.path()}: cgroup.max.descendants is {ancestor.max_descendants}")
+            if depth >= ancestor.max_depth:
+                raise NotEnoughProgress(f"{ancestor.path()}: cgroup.max.depth is {ancestor.max_depth}")
+
+    def rmdir(self, cgroup: Cgroup) -> None:
+        """Remove a cgroup; zombies inside do not matter.
+
+        Raises:
+            Busy: the root, live processes inside, or children (EBUSY).
+            NoSuchFile: removed already (ENOENT).
+
+        Source: cgroup.c:cgroup_destroy_locked. Cost: O(depth + files).
+        """
+        parent = cgroup.parent
+        if parent is None:
+            raise Busy("the root of the mount")
+        if not cgroup.online:
+            raise NoSuchFile(f"{cgroup.path()} was removed")
+        process.refresh(self)
+        if cgroup.is_populated:
+            raise Busy(f"{cgroup.path()}: live processes inside")
+        if cgroup.children:
+            raise Busy(f"{cgroup.path()}: has children")
+        cgroup.online = False
+        for css in (*cgroup.css.values(), *cgroup.hidden_css.values()):
+            self._css_kill(css)
+        for owner in list(cgroup.file_sets):
+            cgroup.remove_files(owner)
+        cgroup.psi.destroy_triggers()
+        cgroup.css.clear()
+        cgroup.hidden_css.clear()
+        del parent.children[cgroup.name]
+        if cgroup.is_threaded:
+            parent.nr_threaded_children -= 1
+        for ancestor in cgroup.ancestors():
+            ancestor.nr_descendants -= 1
+            ancestor.nr_dying_descendants += 1
+            if cgroup.frozen:
+                ancestor.nr_frozen_descendants -= 1
+        self._start_dying(cgroup)
+
+    # --- controllers ---
+
+    def set_subtree_control(self, cgroup: Cgroup, enable: frozenset[str], disable: frozenset[str], caller: Caller) -> None:
+        """Turn controllers on and off for the children; the two sets hold real changes only and passed all checks.
+
+        Raises:
+            AlreadyExists: a child directory has the name of a file that would appear; nothing is changed (EEXIST).
+
+        Source: cgroup.c:cgroup_apply_control. Cost: O(cgroups below).
+        """
+        wanted = (cgroup.subtree_control | enable) - disable
+        self._check_names(cgroup, wanted - cgroup.subtree_control)
+        cgroup.subtree_control = wanted
+        self.apply_control(cgroup, caller)
+
+    def _check_names(self, cgroup: Cgroup, appearing: frozenset[str]) -> None:
+        # The kernel finds out while it makes the files, and takes everything back.
+        for child in cgroup.children.values():
+            table = self.file_table(child)
+            for name in child.children:
+                entry = table.get(name)
+                if entry is not None and entry[0] in appearing:
+                    raise AlreadyExists(f"{child.path()}: a child is named {name!r}, as a file that would appear")
+
+    def apply_control(self, top: Cgroup, caller: Caller) -> None:
+        """Bring states and files of a subtree in line with subtree_control. Source: cgroup.c:cgroup_apply_control and _finalize_control."""
+        below = list(top.descendants_pre())
+        before = [(task, {name: task.cgroup.e_css(name) for name in self.controllers}) for task in _threads(below) if task.cgroup]
+        for cgroup in below:
+            cgroup.subtree_control &= cgroup.control
+            cgroup.subtree_ss = self._calc_subtree_ss(cgroup)
+        for cgroup in below:
+            self._enable_css(cgroup, caller)
+        for cgroup in reversed(below):
+            self._disable_css(cgroup)
+        for task, old in before:
+            for name, old_css in old.items():
+                css = task.cgroup.e_css(name) if task.cgroup else None
+                if css is not None and css is not old_css:
+                    css.controller.attach(task, css)
+
+    def _calc_subtree_ss(self, cgroup: Cgroup) -> frozenset[str]:
+        # Source: cgroup.c:cgroup_calc_subtree_ss_mask.
+        mask = cgroup.subtree_control
+        available = cgroup.ss_mask
+        while True:
+            wider = frozenset(mask.union(*(self.controllers[name].depends_on for name in mask)) & available)
+            if wider == mask:
+                return mask
+            mask = wider
+
+    def _enable_css(self, cgroup: Cgroup, caller: Caller) -> None:
+        ss_mask = cgroup.ss_mask
+        if not ss_mask:
+            return
+        control = cgroup.control
+        for name, controller in self.controllers.items():
+            if name not in ss_mask:
+                continue
+            if cgroup.own_css(name) is None:
+                self._css_create(cgroup, controller)
+            if name in control:
+                self._show_css(cgroup, name, caller)
+
+    def _disable_css(self, cgroup: Cgroup) -> None:
+        # Source: cgroup.c:cgroup_apply_control_disable.
+        if cgroup.parent is None:
+            return
+        ss_mask, control = cgroup.ss_mask, cgroup.control
+        for name, css in (*cgroup.css.items(), *cgroup.hidden_css.items()):
+            if name not in ss_mask:
+                cgroup.remove_files(name)
+                cgroup.css.pop(name, None)
+                cgroup.hidden_css.pop(name, None)
+                self._css_kill(css)
+            elif name not in control:
+                cgroup.remove_files(name)
+                cgroup.css.pop(name, None)
+                cgroup.hidden_css[name] = css
+                css.controller.css_reset(css)
+
+    def _css_create(self, cgroup: Cgroup, controller: Controller) -> None:
+        parent_css = cgroup.parent.e_css(controller.name) if cgroup.parent is not None else None
+        css = controller.css_alloc(cgroup, parent_css)
+        cgroup.hidden_css[controller.name] = css
+        for ancestor in cgroup.ancestors(include_self=True):
+            ancestor.nr_css[controller.name] = ancestor.nr_css.get(controller.name, 0) + 1
+        controller.css_online(css)
+
+    def _show_css(self, cgroup: Cgroup, name: str, creator: Caller) -> None:
+        css = cgroup.hidden_css.pop(name, None)
+        if css is not None:
+            cgroup.css[name] = css
+            cgroup.add_files(name, creator)
+
+    def _css_kill(self, css: Css) -> None:
+        css.online = False
+        name = css.controller.name
+        for ancestor in css.cgroup.ancestors(include_self=True):
+            ancestor.nr_css[name] -= 1
+            ancestor.nr_dying_css[name] = ancestor.nr_dying_css.get(name, 0) + 1
+        css.controller.css_offline(css)
+        self._start_dying(css)
+
+    # --- what is removed but still held ---
+
+    def _start_dying(self, what: Css | Cgroup) -> None:
+        self.dying[what] = self.clock.now_ns() + RELEASE_DELAY_NS
+        if not self._release_scheduled:
+            self._release_scheduled = True
+            self.timers.add(self.clock.now_ns() + RELEASE_DELAY_NS, self._release_timer)
+
+    def _release_timer(self) -> None:
+        self._release_scheduled = False
+        self.release_dying()
+        now_ns = self.clock.now_ns()
+        waiting = [ready_ns for ready_ns in self.dying.values() if ready_ns > now_ns]
+        if waiting:
+            self._release_scheduled = True
+            self.timers.add(min(waiting), self._release_timer)
+
+    def release_dying(self) -> None:
+        """Let go of removed states and cgroups that nothing holds any more. Cost: O(dying)."""
+        now_ns = self.clock.now_ns()
+        ready = [what for what, ready_ns in self.dying.items() if ready_ns <= now_ns]
+        held = set()
+        for what in ready:
+            if isinstance(what, Cgroup):
+                continue
+            if what.controller.is_dying(what):
+                held.add(what.cgroup)
+                continue
+            del self.dying[what]
+            for ancestor in what.cgroup.ancestors(include_self=True):
+                ancestor.nr_dying_css[what.controller.name] -= 1
+        for what in sorted((each for each in ready if isinstance(each, Cgroup)), key=lambda each: -each.level):
+            if what in held or what.nr_dying_descendants:
+                continue
+            del self.dying[what]
+            for ancestor in what.ancestors():
+                ancestor.nr_dying_descendants -= 1
+
+    # --- tasks: process.py has the rules ---
+
+    def add_task(self, task: Task, cgroup: Cgroup) -> None:
+        """A new task starts its life in a cgroup, as after fork.
+
+        Raises:
+            ControlError: a controller refuses, pids.max for example (EAGAIN).
+        """
+        process.add_task(self, task, cgroup)
+
+    def attach(self, task: Task, cgroup: Cgroup) -> None:
+        """Move a whole process, as a write to cgroup.procs by root would; errors as there."""
+        process.attach(self, task, cgroup, threadgroup=True)
+
+    def exit_task(self, task: Task) -> None:
+        """A process ends and stays a zombie; see process.exit_task for single threads."""
+        process.exit_process(self, task)
+
+    def reap_task(self, task: Task) -> None:
+        """A zombie's parent waited for it: the pid is free."""
+        self.tasks.pop(task.pid, None)
+
+
+def _threads(cgroups: Iterable[Cgroup]) -> list[Task]:
+    return [task for cgroup in cgroups for task in cgroup.tasks]
+
+
+def require_live(open_file: OpenFile) -> None:
+    """Refuse handlers of a file that is gone.
+
+    Raises:
+        Gone: the cgroup was removed, the controller disabled, or cgroup.pressure hides the file (ENODEV).
+
+    Source: dir.c:kernfs_get_active.
+    """
+    css = open_file.css
+    if not css.online or (open_file.row.is_pressure and not css.cgroup.psi_enabled):
+        raise Gone(f"{css.cgroup.path()}/{open_file.row.name}: no longer there")
