@@ -32,8 +32,9 @@ FIXED_1 = 1 << FSHIFT
 #: Decay of the 10, 60 and 300 second averages per period, as fractions of FIXED_1.
 EXP = (1677, 1981, 2034)
 
-#: Stalls kept apart before near ones are put together, which keeps their sum and moves them by less than their distance.
-_MAX_PENDING = 1024
+#: Stalls to come that are kept apart before near ones are put together.
+_MAX_PENDING = 4096
+_MIN_SPAN_NS = 1_000_000
 
 
 def state_of(resource: str, full: bool) -> int:
@@ -101,15 +102,20 @@ class StallTime:
         self.credited_until_ns = max(self.credited_until_ns, now_ns)
 
     def compact(self) -> None:
-        """Halve the number of intervals by moving every second one up to the one before it."""
-        merged: deque[tuple[int, int]] = deque()
-        for index, (start_ns, end_ns) in enumerate(self.pending):
-            if index % 2:
-                first_start_ns, first_end_ns = merged[-1]
-                merged[-1] = (first_start_ns, first_end_ns + end_ns - start_ns)
-            else:
-                merged.append((start_ns, end_ns))
-        self.pending = merged
+        """Put stalls together that begin in the same span of time, the shortest span that halves the limit; their sum stays.
+
+        A stall moves forward by less than the span, however often this is done.
+        """
+        span_ns = _MIN_SPAN_NS
+        while len(self.pending) > _MAX_PENDING // 2:
+            merged: deque[tuple[int, int]] = deque()
+            for start_ns, end_ns in self.pending:
+                if merged and (start_ns // span_ns == merged[-1][0] // span_ns or start_ns <= merged[-1][1]):
+                    merged[-1] = (merged[-1][0], merged[-1][1] + end_ns - start_ns)
+                else:
+                    merged.append((start_ns, end_ns))
+            self.pending = merged
+            span_ns *= 2
 
 
 class PsiGroup:

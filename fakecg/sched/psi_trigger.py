@@ -136,7 +136,10 @@ class PsiTrigger:
 
 
 class PollTriggers:
-    """Triggers of privileged openers: polled while stalls go on and for one shortest window after. Source: psi.c:psi_rtpoll_work."""
+    """Triggers of privileged openers: polled while stalls go on and for one shortest window after.
+
+    Source: psi.c:psi_rtpoll_work; "sched/psi: Avoid updating PSI triggers and ->rtpoll_total when there are no state changes" (in v6.7).
+    """
 
     def __init__(self, group: PsiGroup) -> None:
         self.group = group
@@ -215,9 +218,11 @@ class PollTriggers:
             return
         if now_ns >= self._next_update_ns:
             self._next_update_ns = now_ns + self._min_period_ns
-            seen_ns, self._seen_ns = self._seen_ns, totals_ns
-            for trigger in list(self.triggers):
-                trigger.update(now_ns, totals_ns[trigger.state], seen_ns[trigger.state])
+            # Since Linux 6.7 nothing is looked at without a change, so a breach kept for later waits for the next stall.
+            if changed:
+                seen_ns, self._seen_ns = self._seen_ns, totals_ns
+                for trigger in list(self.triggers):
+                    trigger.update(now_ns, totals_ns[trigger.state], seen_ns[trigger.state])
         if self.triggers and self._timer is None:
             self._schedule(now_ns, (self._next_update_ns - now_ns) // _JIFFY_NS + 1)
 
