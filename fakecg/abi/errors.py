@@ -73,6 +73,12 @@ class Gone(ControlError):
     code = errno.ENODEV
 
 
+class NoSuchDevice(ControlError):
+    """A device number that no emulated device has (io.max)."""
+
+    code = errno.ENODEV
+
+
 class NoSuchFile(ControlError):
     """A path that does not exist; a controller the parent does not offer."""
 

@@ -228,6 +228,20 @@ def match_int(text: bytes) -> int:
     return value
 
 
+def scan_unsigned(text: bytes) -> tuple[int, bytes] | None:
+    """``%llu`` of sscanf: white space, then decimal digits, taken modulo 2^64; None without a digit. Source: lib/vsprintf.c:vsscanf."""
+    text = text.lstrip(_SPACE)
+    value, rest = parse_integer(text, 10)
+    return None if rest == text else (value % _U64, rest)
+
+
+def scan_word(text: bytes, width: int) -> tuple[bytes, bytes] | None:
+    """``%<width>s`` of sscanf: white space, then up to ``width`` other bytes; None at the end of the text."""
+    text = text.lstrip(_SPACE)
+    end = next((at for at, byte in enumerate(text[:width]) if byte in _SPACE), min(width, len(text)))
+    return (text[:end], text[end:]) if end else None
+
+
 _DURATION_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ns|us|ms|s|m|h|d)?\s*")
 

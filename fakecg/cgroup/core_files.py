@@ -13,6 +13,7 @@ from fakecg.abi.errors import NotSupported, OutOfRange
 from fakecg.abi.units import INT_MAX, kstrtoint, parse_flag, parse_max_int
 from fakecg.cgroup import freezer, process, threaded
 from fakecg.cgroup.cftype import ControlFile, OpenFile
+from fakecg.cgroup.pressure_files import PRESSURE_FILES
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cgroup import Cgroup
@@ -256,4 +257,5 @@ CGROUP_PRESSURE = ControlFile(
     summary="0 hides the pressure files of this cgroup and stops their accounting.",
 )
 
-BASE_FILES: tuple[ControlFile, ...] = (*CORE_FILES, CGROUP_PRESSURE)
+#: In the order in which the kernel makes them, which is the order of their inode numbers.
+BASE_FILES: tuple[ControlFile, ...] = (*CORE_FILES, *PRESSURE_FILES, CGROUP_PRESSURE)
