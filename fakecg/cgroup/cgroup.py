@@ -277,6 +277,7 @@ class Cgroup:
             if node is not None:
                 node.removed = True
                 self.hierarchy.timers.cancel(node.notify_timer)
+                self.hierarchy.tell_removed(self, row.name.encode())
 
     def notify(self, file_name: str) -> None:
         """Tell who polls or watches the file that it changed; at most once per 10 ms, the last change is never lost.

@@ -130,6 +130,8 @@ def _write_pressure(cgroup: Cgroup, data: bytes, _open_file: OpenFile) -> None:
         cgroup.psi.enable()
     else:
         cgroup.psi.disable()
+        for row in PRESSURE_FILES:
+            cgroup.hierarchy.tell_removed(cgroup, row.name.encode())
 
 
 def _show_cpu_stat(cgroup: Cgroup, _open_file: OpenFile) -> str:

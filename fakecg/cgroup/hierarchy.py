@@ -45,6 +45,7 @@ class Hierarchy:
     Attributes:
         tasks: synthetic and followed real threads by id, zombies included until they are reaped.
         on_notify: called with (cgroup, file name) whenever an interface file tells its pollers of a change.
+        on_remove: called with (directory, name) when a cgroup or an interface file that somebody looked up is gone or hidden.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Hierarchy:
         self.features = features
         self.task_source = task_source
         self.on_notify: list[Callable[[Cgroup, str], None]] = []
+        self.on_remove: list[Callable[[Cgroup, bytes], None]] = []
         self.tasks: dict[int, Task] = {}
         self.dying: dict[Css | Cgroup, int] = {}
         self._next_ino = 1
@@ -118,6 +120,11 @@ class Hierarchy:
         pid = self._next_pid
         self._next_pid += 1
         return pid
+
+    def tell_removed(self, directory: Cgroup, name: bytes) -> None:
+        """Call on_remove."""
+        for callback in self.on_remove:
+            callback(directory, name)
 
     # --- directories ---
 
@@ -212,6 +219,7 @@ class Hierarchy:
         cgroup.css.clear()
         cgroup.hidden_css.clear()
         del parent.children[cgroup.name]
+        self.tell_removed(parent, cgroup.name)
         if cgroup.is_threaded:
             parent.nr_threaded_children -= 1
         for ancestor in cgroup.ancestors():
