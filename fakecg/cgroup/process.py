@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fakecg.cgroup.css import Css
     from fakecg.cgroup.hierarchy import Hierarchy
 
+KTHREADD_PID = 2
+
 
 # --- coming and going ---
 
@@ -137,7 +139,7 @@ def find_task(hierarchy: Hierarchy, tid: int) -> Task | None:
         return task
     info = source.find(tid)
     if info is None:
-        return None
+        return _kthreadd(hierarchy) if tid == KTHREADD_PID else None
     leader = hierarchy.tasks.get(info.tgid)
     if leader is None and info.tgid != tid:
         leader_info = source.find(info.tgid)
@@ -147,6 +149,13 @@ def find_task(hierarchy: Hierarchy, tid: int) -> Task | None:
         leader.cgroup = hierarchy.root
     task = _make_host_task(hierarchy, info, leader)
     task.cgroup = task.leader.cgroup or hierarchy.root
+    return task
+
+
+def _kthreadd(hierarchy: Hierarchy) -> Task:
+    # Every kernel has one; behind a pid namespace the real one is out of sight and the emulated kernel's takes its place.
+    task = Task(KTHREADD_PID, "kthreadd", is_kthread=True, is_pinned=True)
+    task.cgroup = hierarchy.root
     return task
 
 

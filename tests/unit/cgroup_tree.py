@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from fakecg.abi.errors import Gone, InvalidInput, NoSuchFile
+from fakecg.abi.errors import ControlError, Gone, InvalidInput, NoSuchFile
 from fakecg.abi.profile import Features
 from fakecg.cgroup.cftype import Caller, ControlFile, OpenFile
 from fakecg.cgroup.cgroup import Cgroup
@@ -174,7 +174,7 @@ class Tree:
 
 @contextmanager
 def refuses(code: int) -> Iterator[None]:
-    """The block raises an OSError with this errno."""
-    with pytest.raises(OSError) as caught:
+    """The block raises a ControlError with this errno."""
+    with pytest.raises(ControlError) as caught:
         yield
     assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[code], str(caught.value)
