@@ -13,7 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from math import gcd
 from random import Random
@@ -121,12 +121,14 @@ class AccessSpec:
         for name in known.positional:
             if name not in values:
                 raise UsageError(f"{pattern} needs {name}")
-        spec = cls(pattern=pattern, write=_share("write", str(write)))
-        parsed = {
-            name: parse_rate(text) if name == "rate" else _exponent(text) if name == "exponent" else _share(name, text)
-            for name, text in values.items()
-        }
-        return replace(spec, **parsed)
+        return cls(
+            pattern=pattern,
+            rate=parse_rate(values["rate"]) if "rate" in values else 0.0,
+            exponent=_exponent(values.get("exponent", "1")),
+            hot=_share("hot", values.get("hot", "0.1")),
+            heat=_share("heat", values.get("heat", str(DEFAULT_HEAT))),
+            write=_share("write", str(write)),
+        )
 
     @property
     def populates(self) -> bool:
