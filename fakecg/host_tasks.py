@@ -17,8 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from fakecg.cgroup.process import refresh
 from fakecg.sched.task import Change, Forked, ThreadExited, ThreadInfo, ThreadStarted
+
+if TYPE_CHECKING:
+    from fakecg.host import Host
 
 # Source: include/linux/sched.h.
 PF_KTHREAD = 0x00200000
@@ -28,6 +33,18 @@ KTHREADD = ("kthreadd", 0)
 #: Never signalled, as in the kernel; its new children are mostly orphans it adopted, so they are not taken for born where it is.
 INIT_PID = 1
 _DEAD_STATES = frozenset("ZXx")
+
+
+def follow_real_processes(host: Host) -> HostTasks:
+    """Let real processes be moved into a host's tree, and have it notice their ends. Close the result before the host."""
+
+    def look() -> None:
+        with host.lock:
+            refresh(host.hierarchy)
+
+    tasks = HostTasks(on_exit=look)
+    host.hierarchy.task_source = tasks
+    return tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Cgroup:
         subtree_control: controllers enabled for the children, by name.
         subtree_ss: the same plus what those depend on.
         mode, uid, gid, created_ns, times_ns, xattrs: attributes of the directory, as in kernfs.FileNode.
+        event_counts: change notices so far by file, for poll; files never told of are missing.
         psi: pressure of this subtree; psi_enabled: cgroup.pressure.
         tasks: live threads in here, in the order they came.
         max_depth, max_descendants: INT_MAX is ``max``.
@@ -59,6 +60,7 @@ class Cgroup:
         "css",
         "dom_cgrp",
         "e_freeze",
+        "event_counts",
         "file_sets",
         "freeze",
         "freeze_ns",
@@ -116,6 +118,7 @@ class Cgroup:
         self.file_sets: dict[str, FileSet] = {}
         self._nodes: dict[str, FileNode] = {}
 
+        self.event_counts: dict[str, int] = {}
         self.psi: Any = None
         self.psi_enabled = True
         self.tasks: dict[Task, None] = {}
@@ -292,7 +295,7 @@ class Cgroup:
             node.notified_at_ns = now_ns
             self.hierarchy.timers.cancel(node.notify_timer)
             node.notify_timer = None
-            node.event += 1
+            self.event_counts[file_name] = self.event_counts.get(file_name, 0) + 1
             for callback in self.hierarchy.on_notify:
                 callback(self, file_name)
         elif node.notify_timer is None:

@@ -406,6 +406,7 @@ def require_live(open_file: OpenFile) -> None:
 
     Source: dir.c:kernfs_get_active.
     """
-    css = open_file.css
-    if not css.online or (open_file.row.is_pressure and not css.cgroup.psi_enabled):
-        raise Gone(f"{css.cgroup.path()}/{open_file.row.name}: no longer there")
+    css, row = open_file.css, open_file.row
+    node = css.cgroup.find_node(row.name.encode()) if css.online else None
+    if node is None or node.css is not css or not node.active:
+        raise Gone(f"{css.cgroup.path()}/{row.name}: no longer there")

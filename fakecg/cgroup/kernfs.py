@@ -47,14 +47,12 @@ class FileNode:
         times_ns: atime, mtime and ctime set from outside, wall-clock nanoseconds; None while untouched.
         xattrs: extended attributes by full name, None while there are none.
         removed: the file is gone for good; an open file of it answers ENODEV even when one of the same name came back.
-        event: number of change notices so far, for poll.
     """
 
     __slots__ = (
         "cgroup",
         "created_ns",
         "css",
-        "event",
         "gid",
         "ino",
         "mode",
@@ -79,7 +77,6 @@ class FileNode:
         self.times_ns: tuple[int, int, int] | None = None
         self.xattrs: dict[bytes, bytes] | None = None
         self.removed = False
-        self.event = 0
         self.notified_at_ns: int | None = None
         self.notify_timer: Timer | None = None
 
