@@ -109,6 +109,16 @@ class Features:
         return cls(PROFILES[profile], chosen)
 
     @property
+    def store_scan_entries(self) -> int:
+        """zswap entries a store over memory.zswap.max looks at, per node. Source: v4 of the proposal: 16."""
+        return 16 if "v4" in self.proactive else self.profile.store_scan_entries
+
+    @property
+    def worker_scan_entries(self) -> int:
+        """zswap entries the shrink worker looks at in one visit. Source: the helper patches of v4 and v5: 64."""
+        return 64 if self.proactive & {"v4", "v5"} else self.profile.store_scan_entries
+
+    @property
     def counts_proactive_pages(self) -> bool:
         """zswpwb_proactive, in pages, stands in memory.stat and vmstat (v1 to v3)."""
         return bool(self.proactive & {"v1", "v2", "v3"})

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from fakecg.abi.profile import Features
     from fakecg.cgroup.css import Css
 
-#: What a write handler may return: nothing, or the rest of its work as a generator. The generator yields where the kernel would call
-#: cond_resched(); the host lets others in there, and throws Interrupted into it when the writer got a signal.
-Steps = Generator[None, None, None]
+#: Yielded where the kernel tests signal_pending(): the only place where the host throws Interrupted into a generator.
+SIGNAL_POINT = "signal point"
+#: What a write handler may return: nothing, or the rest of its work as a generator. The generator yields None where the kernel would call
+#: cond_resched(), and the host lets others in there.
+Steps = Generator[str | None, None, None]
 Show = Callable[[Any, "OpenFile"], str]
 Write = Callable[[Any, bytes, "OpenFile"], Steps | None]
 
@@ -89,6 +91,7 @@ class OpenFile:
         css: the state the row's handlers get; an open file is dead once that state is (ENODEV).
         opener: credentials at open, which process moves are checked against.
         writer: who makes the current write; equals opener outside a write.
+        flags: open(2) flags.
         seen: value of the file's notification count at the last read; None before the first.
         private: per-open state of a handler (peak mark, pressure trigger).
     """
@@ -97,5 +100,6 @@ class OpenFile:
     css: Css
     opener: Caller
     writer: Caller
+    flags: int = 0
     seen: int | None = None
     private: Any = field(default=None)

@@ -8,16 +8,16 @@ Simplified: one stock for the machine where the kernel has one per CPU.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fakecg.cgroup.cftype import SIGNAL_POINT, Steps
 from fakecg.mm import oom_kill
 from fakecg.mm.memcontrol import MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM, MEMCG_SWAP_HIGH, MemCgroup
+from fakecg.mm.mm_struct import ChargeContext, MmStruct
 from fakecg.mm.vmscan import SWAP_CLUSTER_MAX, try_to_free_mem_cgroup_pages
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
-    from fakecg.mm.mm_struct import MmStruct
 
 MEMCG_CHARGE_BATCH = 64
 MAX_RECLAIM_RETRIES = 16
@@ -54,21 +54,6 @@ class Stock:
         self.nr_pages += nr_pages
         if self.nr_pages > MEMCG_CHARGE_BATCH:
             self.drain()
-
-
-@dataclass(slots=True)
-class ChargeContext:
-    """On whose behalf pages are charged.
-
-    Attributes:
-        mm: the faulting task's memory, None when the kernel or a control-file write charges.
-        force: from reclaim itself (PF_MEMALLOC): limits do not matter.
-        may_oom: a failing charge may kill; a writer's swap-cache pages never do.
-    """
-
-    mm: MmStruct | None = None
-    force: bool = False
-    may_oom: bool = True
 
 
 def try_charge(machine: Machine, memcg: MemCgroup, nr_pages: int, context: ChargeContext) -> Generator[None, None, bool]:
@@ -198,7 +183,7 @@ def _high_delay_jiffies(nr_pages: int, overage: int) -> int:
     return ((overage * overage * HZ) >> 20 >> 14) * nr_pages // MEMCG_CHARGE_BATCH
 
 
-def shrink_to_high(machine: Machine, memcg: MemCgroup, high_pages: int) -> Generator[None, None, None]:
+def shrink_to_high(machine: Machine, memcg: MemCgroup, high_pages: int) -> Steps:
     """The reclaim of a memory.high write, in the writer. Never fails. Source: memory_high_write."""
     drained = False
     retries = MAX_RECLAIM_RETRIES
@@ -206,6 +191,7 @@ def shrink_to_high(machine: Machine, memcg: MemCgroup, high_pages: int) -> Gener
         usage = memcg.memory.usage
         if usage <= high_pages:
             return
+        yield SIGNAL_POINT
         if not drained:
             machine.stock.drain(memcg)
             drained = True
@@ -215,10 +201,9 @@ def shrink_to_high(machine: Machine, memcg: MemCgroup, high_pages: int) -> Gener
             if not retries:
                 return
             retries -= 1
-        yield None
 
 
-def shrink_to_max(machine: Machine, memcg: MemCgroup, max_pages: int) -> Generator[None, None, None]:
+def shrink_to_max(machine: Machine, memcg: MemCgroup, max_pages: int) -> Steps:
     """The reclaim, then the kills, of a memory.max write. Never fails. Source: memory_max_write."""
     drained = False
     reclaims = MAX_RECLAIM_RETRIES
@@ -226,6 +211,7 @@ def shrink_to_max(machine: Machine, memcg: MemCgroup, max_pages: int) -> Generat
         usage = memcg.memory.usage
         if usage <= max_pages:
             return
+        yield SIGNAL_POINT
         if not drained:
             machine.stock.drain(memcg)
             drained = True
@@ -233,9 +219,7 @@ def shrink_to_max(machine: Machine, memcg: MemCgroup, max_pages: int) -> Generat
         if reclaims:
             if not (yield from try_to_free_mem_cgroup_pages(machine, memcg, usage - max_pages)):
                 reclaims -= 1
-            yield None
             continue
         memcg.event(MEMCG_OOM)
         if not oom_kill.out_of_memory(machine, memcg):
             return
-        yield None

@@ -53,6 +53,8 @@ class MemCgroup(Css):
         lruvecs, zswap_lrus, iterators: by node.
         kmem_bytes: bytes charged as kernel memory here, descendants not included.
         objcg: owner number of the zswap entries stored here, 0 before the first.
+        objcgs: owner numbers whose entries are charged here: the own one and those of removed children.
+        shrinker_deferred: entries the zswap shrinker left for its next run, by node.
         writeback_cursor: where the next proactive writeback on this cgroup goes on (v1 to v3).
     """
 
@@ -70,13 +72,14 @@ class MemCgroup(Css):
         "mm",
         "next_sibling",
         "objcg",
+        "objcgs",
         "oom_group",
         "parent_memcg",
         "previous_sibling",
         "released",
         "rstat",
+        "shrinker_deferred",
         "swap",
-        "swap_local_watermark",
         "writeback_cursor",
         "zswap_lrus",
         "zswap_max_pages",
@@ -100,9 +103,11 @@ class MemCgroup(Css):
         self.lruvecs = [Lruvec(self, node) for node in nodes]
         self.zswap_lrus = [ZswapLru() for _ in nodes]
         self.iterators = [ReclaimIterator() for _ in nodes]
+        self.shrinker_deferred = [0] * mm.nr_nodes
         self.kmem_bytes = 0
         self.kmem_pages = 0
         self.objcg = 0
+        self.objcgs: list[int] = []
         self.writeback_cursor: MemCgroup | None = None
         self.released = False
         self.first_child: MemCgroup | None = None
@@ -258,10 +263,6 @@ class MemoryController(Controller):
 
 def memcg_of(cgroup: Cgroup) -> MemCgroup:
     """The memcg whose limits a cgroup's processes live under: its own, or the nearest ancestor's with the controller on."""
-    node: Cgroup | None = cgroup
-    while node is not None:
-        css = node.css.get("memory")
-        if css is not None:
-            return cast(MemCgroup, css)
-        node = node.parent
-    raise AssertionError("the root cgroup has no memory controller")
+    css = cgroup.e_css("memory")
+    assert css is not None
+    return cast(MemCgroup, css)

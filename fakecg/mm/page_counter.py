@@ -5,7 +5,12 @@ Mirrors mm/page_counter.c. All amounts are pages. Protection usage of children i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fakecg.abi.units import PAGE_COUNTER_MAX
+
+if TYPE_CHECKING:
+    from fakecg.mm.peak_file import PeakWatcher
 
 
 class PageCounter:
@@ -17,6 +22,7 @@ class PageCounter:
         emin, elow: effective protections of the current reclaim (see calculate_protection).
         watermark: highest usage since creation.
         local_watermark: highest usage since the last reset of any open peak file.
+        watchers: own marks of the open peak files that were reset.
     """
 
     __slots__ = (
@@ -34,6 +40,7 @@ class PageCounter:
         "parent",
         "protected",
         "usage",
+        "watchers",
         "watermark",
     )
 
@@ -49,6 +56,7 @@ class PageCounter:
         self.min_usage = self.low_usage = 0
         self.children_min = self.children_low = 0
         self.protected = False
+        self.watchers: list[PeakWatcher] = []
 
     def try_charge(self, nr_pages: int) -> PageCounter | None:
         """Charge this counter and every ancestor, or nothing; returns the counter that refused."""

@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Sequence
 
 from fakecg.abi.errors import NoSpace
+from fakecg.mm.arena import new_arena
 
 PAGE_SIZE = 4096
 ZS_MIN_ALLOC_SIZE = 32
@@ -88,7 +89,7 @@ class ZsPool:
         """``max_pages``: size of the arena; only pages in use take memory."""
         self.classes, self._class_of_length = _build_classes()
         self.nr_pages = 0
-        self._arena = mmap.mmap(-1, max_pages * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_NORESERVE)
+        self._arena = new_arena(max_pages)
         self.view = memoryview(self._arena)
         self._max_pages = max_pages
         self._end_page = 0

@@ -16,6 +16,9 @@ NSEC_PER_USEC = 1_000
 NSEC_PER_MSEC = 1_000_000
 NSEC_PER_SEC = 1_000_000_000
 
+#: A machine somebody uses has been up for a while; and what is older than the machine counts as never (age >= uptime).
+DEFAULT_UPTIME_S = 60
+
 
 class Clock(Protocol):
     """Anything that tells the emulated boottime."""
@@ -38,7 +41,7 @@ class ManualClock:
 
     __slots__ = ("_now_ns",)
 
-    def __init__(self, start_s: float = 0) -> None:
+    def __init__(self, start_s: float = DEFAULT_UPTIME_S) -> None:
         if start_s < 0:
             raise UsageError(f"start_s must not be negative: {start_s}")
         self._now_ns = round(start_s * NSEC_PER_SEC)
@@ -82,7 +85,7 @@ class ScaledClock:
 
     __slots__ = ("_base_ns", "_base_real_ns", "rate")
 
-    def __init__(self, rate: float = 1.0, start_s: float = 0) -> None:
+    def __init__(self, rate: float = 1.0, start_s: float = DEFAULT_UPTIME_S) -> None:
         if not 0 < rate < 1e9:
             raise UsageError(f"rate must be above 0: {rate}")
         if start_s < 0:

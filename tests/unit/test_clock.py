@@ -5,7 +5,7 @@ from fakecg.sched.clock import NSEC_PER_SEC, ManualClock, ScaledClock
 
 
 def test_manual_clock_stands_still_until_moved():
-    clock = ManualClock()
+    clock = ManualClock(0)
     assert clock.now_ns() == 0
     assert clock.now_ns() == 0
     clock.jump(1.5)

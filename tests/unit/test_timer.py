@@ -93,7 +93,7 @@ def test_run_due_runs_generator_callbacks_to_their_end():
 
 
 def test_a_jump_runs_timers_with_the_clock_at_each_deadline():
-    clock, timers, ran = ManualClock(), TimerQueue(), []
+    clock, timers, ran = ManualClock(0), TimerQueue(), []
 
     def every_ten():
         ran.append(clock.now_ns())

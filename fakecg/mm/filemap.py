@@ -1,0 +1,129 @@
+"""Page cache of files that tasks read and write.
+
+Mirrors the read and write paths of mm/filemap.c and folio_mark_accessed of mm/swap.c. A file is an address space without a mapper; its
+pages are charged to whoever reads them in first.
+
+Simplified: no readahead window for files (each page is read when it is asked for), and dirty pages become clean when the flusher's
+interval is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from fakecg.abi.stat import NR_FILE_DIRTY, NR_FILE_PAGES, PGACTIVATE
+from fakecg.mm import workingset
+from fakecg.mm.charge import handle_over_high
+from fakecg.mm.mm_struct import ChargeContext
+from fakecg.mm.lruvec import LRU_ACTIVE_FILE, LRU_INACTIVE_FILE
+from fakecg.mm.page_table import ACTIVE, DIRTY, REFERENCED, RESIDENT
+
+if TYPE_CHECKING:
+    from fakecg.mm.address_space import SyntheticAddressSpace
+    from fakecg.mm.machine import Machine
+    from fakecg.mm.mm_struct import MmStruct
+
+#: vm.dirty_writeback_centisecs and dirty_expire_centisecs: dirty pages are written out about this long after they were dirtied.
+_FLUSH_NS = 5_000_000_000
+_BATCH = 32
+
+
+def read_cache(
+    machine: Machine, mm: MmStruct, file: SyntheticAddressSpace, start: int, stop: int, write: bool = False
+) -> Generator[int | None, None, int]:
+    """read(2), or write(2), of the pages start..stop-1; returns the cost in nanoseconds. Yields as memory.touch_range."""
+    flags = machine.table.flags
+    cost_ns = 0
+    page, last = file.base + start, file.base + stop
+    while page < last and not mm.is_dying:
+        if flags[page] & RESIDENT:
+            mark_accessed(machine, page)
+            cost_ns += machine.cost.touch_ns
+            if write:
+                _dirty(machine, file, page)
+            page += 1
+            continue
+        end = page + 1
+        while end < min(last, page + _BATCH) and not flags[end] & RESIDENT:
+            end += 1
+        node = yield from machine.alloc_frames(file, page, end - page)
+        memcg = mm.memcg
+        nr_pages = yield from machine.charge_pages(memcg, end - page, ChargeContext(mm), stop_at_refill=True)
+        if not nr_pages or mm.is_dying:
+            machine.uncharge_pages(memcg, nr_pages)
+            return cost_ns
+        file.fill(page, page + nr_pages)
+        machine.own(range(page, page + nr_pages), memcg, node)
+        _add_to_cache(machine, memcg.id, node, range(page, page + nr_pages))
+        if not write:
+            cost_ns += machine.cost.file_in_ns(nr_pages)
+        for one in range(page, page + nr_pages):
+            mark_accessed(machine, one)
+            if write:
+                _dirty(machine, file, one)
+        page += nr_pages
+        if mm.over_high_pages:
+            yield from handle_over_high(machine, mm)
+        yield None
+    return cost_ns
+
+
+def _add_to_cache(machine: Machine, memcg_id: int, node: int, pages: range) -> None:
+    """Source: filemap.c:filemap_add_folio."""
+    memcg = machine.memcgs[memcg_id]
+    lruvec = memcg.lruvecs[node]
+    flags = machine.table.flags
+    active: list[int] = []
+    inactive: list[int] = []
+    for page in pages:
+        state = workingset.refault(machine, memcg, node, page, True)
+        flags[page] = RESIDENT | state
+        (active if state & ACTIVE else inactive).append(page)
+    lruvec.add(machine.table, LRU_INACTIVE_FILE, inactive)
+    lruvec.add(machine.table, LRU_ACTIVE_FILE, active)
+    memcg.rstat.add(lruvec.stat_base + NR_FILE_PAGES, len(pages))
+    machine.nodes[node].nr_free -= len(pages)
+
+
+def mark_accessed(machine: Machine, page: int) -> None:
+    """A page of the cache was used: the second use of an inactive page activates it. Source: swap.c:folio_mark_accessed."""
+    table = machine.table
+    state = table.flags[page]
+    if not state & REFERENCED:
+        table.flags[page] = state | REFERENCED
+    elif not state & ACTIVE:
+        memcg = machine.memcgs[table.memcg[page]]
+        lruvec = memcg.lruvecs[table.node[page]]
+        lruvec.remove(table, LRU_INACTIVE_FILE, page)
+        table.flags[page] = (state | ACTIVE) & ~REFERENCED
+        lruvec.add(table, LRU_ACTIVE_FILE, (page,))
+        memcg.rstat.add(PGACTIVATE, 1)
+        machine.vm.pgactivate += 1
+        workingset.age_nonresident(lruvec, 1)
+
+
+def _dirty(machine: Machine, file: SyntheticAddressSpace, page: int) -> None:
+    table = machine.table
+    if table.flags[page] & DIRTY:
+        return
+    table.flags[page] |= DIRTY
+    memcg = machine.memcgs[table.memcg[page]]
+    memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_FILE_DIRTY, 1)
+    machine.vm.nr_dirtied += 1
+    if not file.dirty:
+        machine.timers.add(machine.clock.now_ns() + _FLUSH_NS, lambda: flush(machine, file))
+    file.dirty.append(page)
+
+
+def flush(machine: Machine, file: SyntheticAddressSpace) -> None:
+    """Write a file's dirty pages out; they are clean and reclaimable now."""
+    table = machine.table
+    for page in file.dirty:
+        if table.flags[page] & (RESIDENT | DIRTY) != RESIDENT | DIRTY:
+            continue
+        table.flags[page] &= ~DIRTY
+        memcg = machine.memcgs[table.memcg[page]]
+        memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_FILE_DIRTY, -1)
+        machine.vm.nr_written += 1
+    file.dirty.clear()

@@ -1,0 +1,263 @@
+"""Page faults: what happens when a task touches its memory.
+
+Mirrors mm/memory.c (do_anonymous_page, do_swap_page) and the readahead of mm/swap_state.c. Touching a range costs one pass over the flags;
+only pages without a pte are faults, and neighbours that need the same are served together.
+
+The generators yield None at rescheduling points and a number of nanoseconds where the task sleeps; they return what the touches took, in
+nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+from fakecg.abi.errors import DataLost
+from fakecg.abi.stat import NR_ANON_MAPPED, PGFAULT, PGMAJFAULT
+from fakecg.mm.charge import handle_over_high
+from fakecg.mm.mm_struct import ChargeContext
+from fakecg.mm.lruvec import LRU_INACTIVE_ANON
+from fakecg.mm.page_table import DIRTY, MAPPED, MISSES, READ_TOUCH, RESIDENT, WRITE_TOUCH, YOUNG
+
+if TYPE_CHECKING:
+    from fakecg.mm.address_space import SyntheticAddressSpace
+    from fakecg.mm.machine import Machine
+    from fakecg.mm.mm_struct import MmStruct
+
+Touch = Generator[int | None, None, int]
+_PMD_PAGES = 512
+_MAX_HITS = 63
+
+
+def touch_range(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, start: int, stop: int, write: bool = False) -> Touch:
+    """Touch the pages start..stop-1 of a space, in order.
+
+    Raises:
+        DataLost: a page cannot be read back; the task is killed (SIGBUS on a kernel).
+    """
+    table = machine.table
+    flags = table.flags
+    first, last = space.base + start, space.base + stop
+    translation = WRITE_TOUCH if write else READ_TOUCH
+    cost_ns = (stop - start) * machine.cost.touch_ns
+    while first < last and not mm.is_dying:
+        miss = MISSES.search(flags, first, last)
+        end = miss.start() if miss else last
+        if end > first:
+            flags[first:end] = flags[first:end].translate(translation)
+        if miss is None:
+            break
+        first = end
+        while first < miss.end() and not mm.is_dying:
+            handled, fault_ns = yield from _fault(machine, mm, space, first, miss.end(), write)
+            cost_ns += fault_ns
+            first += handled
+            if mm.over_high_pages:
+                yield from handle_over_high(machine, mm)
+    return cost_ns
+
+
+def touch_pages(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, indices: Sequence[int], write: bool = False) -> Touch:
+    """Touch single pages of a space, by index, in the order given; raises as touch_range."""
+    flags = machine.table.flags
+    base = space.base
+    bits = YOUNG | DIRTY if write else YOUNG
+    cost_ns = len(indices) * machine.cost.touch_ns
+    for index in indices:
+        page = base + index
+        if flags[page] & MAPPED:
+            flags[page] |= bits
+            continue
+        while not flags[page] & MAPPED:
+            if mm.is_dying:
+                return cost_ns
+            _, fault_ns = yield from _fault(machine, mm, space, page, page + 1, write)
+            cost_ns += fault_ns
+            if mm.over_high_pages:
+                yield from handle_over_high(machine, mm)
+    return cost_ns
+
+
+def _fault(
+    machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, page: int, end: int, write: bool
+) -> Generator[int | None, None, tuple[int, int]]:
+    """Serve the fault on a page and on neighbours below ``end`` in the same state; returns how many pages are mapped, and the cost."""
+    table = machine.table
+    if table.flags[page] & RESIDENT:
+        return _map_swap_cache(machine, mm, space, page, end, write)
+    if table.slot[page]:
+        return (yield from _swap_in(machine, mm, space, page, write))
+    return (yield from _map_new(machine, mm, space, page, end))
+
+
+def _map_new(
+    machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, page: int, end: int
+) -> Generator[int | None, None, tuple[int, int]]:
+    """First touch: a new page with its initial contents. Source: memory.c:do_anonymous_page."""
+    table = machine.table
+    slot_of, flags = table.slot, table.flags
+    limit = page + 1
+    while limit < end and not slot_of[limit] and not flags[limit] & RESIDENT and limit - page < 64:
+        limit += 1
+    node = yield from machine.alloc_frames(space, page, limit - page)
+    memcg = mm.memcg
+    # Up to the end of the stock, and no further than the page that refills it: a task above memory.high must come back to user mode.
+    nr_pages = yield from machine.charge_pages(memcg, limit - page, ChargeContext(mm), stop_at_refill=True)
+    if not nr_pages:
+        return 0, 0
+    if mm.is_dying:
+        # Killed while charging: its mappings are gone.
+        machine.uncharge_pages(memcg, nr_pages)
+        return 0, 0
+    pages = range(page, page + nr_pages)
+    try:
+        space.fill(page, page + nr_pages)
+    except OSError:
+        machine.uncharge_pages(memcg, nr_pages)
+        raise
+    flags[page : page + nr_pages] = bytes([RESIDENT | MAPPED | YOUNG | DIRTY]) * nr_pages
+    machine.own(pages, memcg, node)
+    lruvec = memcg.lruvecs[node]
+    lruvec.add(table, LRU_INACTIVE_ANON, pages)
+    memcg.rstat.add(lruvec.stat_base + NR_ANON_MAPPED, nr_pages)
+    machine.nodes[node].nr_free -= nr_pages
+    _count_faults(machine, mm, nr_pages, 0)
+    return nr_pages, nr_pages * machine.cost.minor_fault_ns
+
+
+def _map_swap_cache(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, page: int, end: int, write: bool) -> tuple[int, int]:
+    """Map resident pages of the swap cache: minor faults. Source: memory.c:do_swap_page with swap_cache_get_folio."""
+    table = machine.table
+    flags = table.flags
+    limit = page + 1
+    while limit < end and flags[limit] & (RESIDENT | MAPPED) == RESIDENT:
+        limit += 1
+    pages = range(page, limit)
+    _note_readahead_hits(machine, space, pages)
+    _map(machine, space, pages, write)
+    _count_faults(machine, mm, len(pages), 0)
+    return len(pages), len(pages) * machine.cost.minor_fault_ns
+
+
+def _map(machine: Machine, space: SyntheticAddressSpace, pages: Sequence[int], write: bool) -> None:
+    table = machine.table
+    flags = table.flags
+    bits = MAPPED | YOUNG | (DIRTY if write else 0)
+    for page in pages:
+        flags[page] |= bits
+        memcg = machine.memcgs[table.memcg[page]]
+        memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_ANON_MAPPED, 1)
+        # A page mapped for writing, or with swap nearly full, does not need its slot any more.
+        if table.slot[page] and (write or memcg.swap_is_full()):
+            machine.swap_cache.free_slots((page,))
+
+
+def _swap_in(
+    machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, page: int, write: bool
+) -> Generator[int | None, None, tuple[int, int]]:
+    """Read a page and its readahead window into the swap cache and map it: a major fault. Source: memory.c:do_swap_page."""
+    table = machine.table
+    window = _readahead_window(machine, space, page)
+    cost_ns = machine.cost.minor_fault_ns
+    stall_ns = 0
+    context = ChargeContext(mm)
+    wanted = [
+        candidate for candidate in window if table.slot[candidate] and not table.flags[candidate] & RESIDENT
+    ]
+    position = 0
+    while position < len(wanted):
+        yield from machine.alloc_frames(space, wanted[position], 1)
+        memcg_of_slot = machine.swap.memcg
+        slot = table.slot[wanted[position]]
+        if not slot or table.flags[wanted[position]] & RESIDENT:
+            position += 1
+            continue
+        same = position + 1
+        while same < len(wanted) and memcg_of_slot[table.slot[wanted[same]]] == memcg_of_slot[slot]:
+            same += 1
+        memcg = machine.swap_cache.charge_target(slot, context)
+        nr_charged = yield from machine.charge_pages(memcg, same - position, context)
+        if not nr_charged:
+            break
+        if mm.is_dying:
+            machine.uncharge_pages(memcg, nr_charged)
+            return 0, cost_ns
+        batch = [one for one in wanted[position : position + nr_charged] if table.slot[one] and not table.flags[one] & RESIDENT]
+        position += nr_charged
+        if len(batch) < nr_charged:
+            machine.uncharge_pages(memcg, nr_charged - len(batch))
+        if not batch:
+            continue
+        try:
+            read_ns, restored = machine.swap_cache.read_pages(memcg, batch)
+        except DataLost as error:
+            lost = [one for one in batch if not table.flags[one] & RESIDENT]
+            machine.uncharge_pages(memcg, len(lost))
+            if page in lost or len(lost) == len(batch):
+                raise DataLost(f"task {mm.task.pid} {space.name or 'memory'} page {page - space.base}: {error.reason}") from error
+            continue
+        cost_ns += read_ns
+        if restored:
+            # Waiting for a page of the workingset is a memory stall.
+            stall_ns += read_ns
+    if stall_ns:
+        mm.stall(stall_ns)
+    if not table.flags[page] & RESIDENT:
+        # Reclaim took it again, or nothing could be charged: the access faults once more.
+        return 0, cost_ns
+    _map(machine, space, (page,), write)
+    _count_faults(machine, mm, 1, 1)
+    ahead = [one for one in wanted if one != page and table.flags[one] & RESIDENT]
+    if ahead:
+        space.ahead.update(ahead)
+        machine.vm.swap_ra += len(ahead)
+    return 1, cost_ns
+
+
+def _readahead_window(machine: Machine, space: SyntheticAddressSpace, page: int) -> Sequence[int]:
+    """Neighbours to read together with a page. Source: swap_state.c:swap_vma_ra_win, __swapin_nr_pages."""
+    max_window = 1 << min(machine.page_cluster, 5)
+    if max_window == 1:
+        return (page,)
+    previous, previous_window, hits = space.readahead
+    if hits:
+        nr_pages = 4
+        while nr_pages < hits + 2:
+            nr_pages *= 2
+    else:
+        nr_pages = 2 if page in (previous + 1, previous - 1) else 1
+    nr_pages = max(min(nr_pages, max_window), previous_window // 2)
+    space.readahead = (page, nr_pages, 0)
+    if nr_pages == 1:
+        return (page,)
+    if page == previous + 1:
+        left, right = page, page + nr_pages
+    elif page == previous - 1:
+        left, right = page - nr_pages + 1, page + 1
+    else:
+        left = page - (nr_pages - 1) // 2
+        right = left + nr_pages
+    table_start = page - (page - space.base) % _PMD_PAGES
+    left = max(left, table_start)
+    right = min(right, space.base + space.nr_pages, table_start + _PMD_PAGES)
+    return range(left, right)
+
+
+def _note_readahead_hits(machine: Machine, space: SyntheticAddressSpace, pages: Sequence[int]) -> None:
+    """Pages read ahead are used for the first time. Source: swap_state.c:swap_cache_get_folio."""
+    _, window, hits = space.readahead
+    used = space.ahead.intersection(pages) if space.ahead else ()
+    if used:
+        space.ahead.difference_update(used)
+        hits = min(hits + len(used), _MAX_HITS)
+        machine.vm.swap_ra_hit += len(used)
+    space.readahead = (pages[-1], window, hits)
+
+
+def _count_faults(machine: Machine, mm: MmStruct, nr_faults: int, nr_major: int) -> None:
+    rstat = mm.memcg.rstat
+    rstat.add(PGFAULT, nr_faults)
+    machine.vm.pgfault += nr_faults
+    if nr_major:
+        rstat.add(PGMAJFAULT, nr_major)
+        machine.vm.pgmajfault += nr_major

@@ -1,0 +1,284 @@
+"""The swap cache: resident pages that own a swap slot, and their way out to the slot and back.
+
+Mirrors mm/swap_state.c and mm/page_io.c. On the way out a page that is all zeroes is only noted, then zswap is asked, then the device; on
+the way in the same three are looked at. A page is in the swap cache while it is resident and its slot is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO
+from fakecg.mm import workingset
+from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
+from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
+from fakecg.mm.page_table import ACTIVE, DIRTY, RESIDENT, WORKINGSET, WRITEBACK
+
+if TYPE_CHECKING:
+    from fakecg.mm.address_space import Buffer
+    from fakecg.mm.machine import Machine
+    from fakecg.mm.mm_struct import ChargeContext
+
+PAGE_SIZE = 4096
+_ZERO_PAGE = bytes(PAGE_SIZE)
+
+
+@dataclass(slots=True)
+class WriteOutcome:
+    """What became of dirty pages: ``nr_written`` handed over; ``kept`` stay in memory (under I/O, refused, or failed)."""
+
+    nr_written: int = 0
+    kept: list[int] = field(default_factory=list)
+
+
+class SwapCache:
+    """Swap cache of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._under_io: list[int] = []
+
+    # -- slots ------------------------------------------------------------------------------------------------------------------------
+
+    def add_to_swap(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> int:
+        """Give pages slots and charge them; returns how many, from the first. Each refusal counts its events.
+
+        Source: swap_state.c:add_to_swap, memcontrol.c:__mem_cgroup_try_charge_swap.
+        """
+        machine = self.machine
+        owner = self._swap_owner(memcg)
+        slots = machine.swap.alloc(pages, owner.id)
+        nr_fail = len(pages) - len(slots)
+        nr_charged = len(slots)
+        if not owner.is_root:
+            nr_charged = min(nr_charged, *(max(0, ancestor.swap.max - ancestor.swap.usage) for ancestor in owner.ancestors()))
+            owner.swap.charge(nr_charged)
+        nr_refused = len(slots) - nr_charged
+        if nr_refused:
+            machine.swap.free(slots[nr_charged:])
+            owner.event(MEMCG_SWAP_MAX, nr_refused)
+        if nr_fail or nr_refused:
+            owner.event(MEMCG_SWAP_FAIL, nr_fail + nr_refused)
+        slot_of, flags = machine.table.slot, machine.table.flags
+        for page, slot in zip(pages, slots[:nr_charged], strict=False):
+            slot_of[page] = slot
+            flags[page] |= DIRTY
+        if nr_charged:
+            memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_SWAPCACHE, nr_charged)
+        return nr_charged
+
+    def _swap_owner(self, memcg: MemCgroup) -> MemCgroup:
+        """Slots of a removed cgroup's pages belong to its nearest living ancestor. Source: mem_cgroup_id_get_online."""
+        while not memcg.online:
+            assert memcg.parent_memcg is not None
+            memcg = memcg.parent_memcg
+        return memcg
+
+    def free_slots(self, pages: Sequence[int]) -> None:
+        """Take resident pages out of the swap cache and free their slots; they are dirty now. Source: folio_free_swap."""
+        machine = self.machine
+        table = machine.table
+        self.release_slots([table.slot[page] for page in pages])
+        for page in pages:
+            table.slot[page] = 0
+            table.flags[page] |= DIRTY
+            memcg = machine.memcgs[table.memcg[page]]
+            memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_SWAPCACHE, -1)
+
+    def release_slots(self, slots: Sequence[int]) -> None:
+        """Free slots, with whatever zswap holds for them, and uncharge them. Source: swap_entries_free."""
+        machine = self.machine
+        zswap, swap = machine.zswap, machine.swap
+        zswap.invalidate([slot for slot in slots if zswap.has(slot)])
+        for memcg_id, group in groupby(slots, key=swap.memcg.__getitem__):
+            nr_slots = len(list(group))
+            memcg = machine.memcgs[memcg_id]
+            if not memcg.is_root:
+                memcg.swap.uncharge(nr_slots)
+                machine.release_if_unused(memcg)
+        swap.free(slots)
+
+    # -- out --------------------------------------------------------------------------------------------------------------------------
+
+    def write_pages(self, memcg: MemCgroup, node: int, pages: list[int]) -> WriteOutcome:
+        """Write dirty, unmapped pages of one memcg to their slots. Source: page_io.c:swap_writepage."""
+        machine = self.machine
+        table, swap = machine.table, machine.swap
+        outcome = WriteOutcome()
+        data = machine.contents(pages)
+        slots = [table.slot[page] for page in pages]
+        charged = self._swap_owner(memcg)
+        zeroes = [index for index, item in enumerate(data) if not item[0] and item == _ZERO_PAGE]
+        if zeroes:
+            for index in zeroes:
+                swap.zeromap[slots[index]] = 1
+                swap.on_disk[slots[index]] = 0
+                table.flags[pages[index]] &= ~DIRTY
+            charged.rstat.add(SWPOUT_ZERO, len(zeroes))
+            machine.vm.swpout_zero += len(zeroes)
+            outcome.nr_written += len(zeroes)
+            is_zero = set(zeroes)
+            rest = [index for index in range(len(pages)) if index not in is_zero]
+            pages, slots, data = [pages[i] for i in rest], [slots[i] for i in rest], [data[i] for i in rest]
+        if pages:
+            stored = machine.zswap.store(charged, node, slots, data)
+            zeromap, on_disk = swap.zeromap, swap.on_disk
+            for slot in slots:
+                zeromap[slot] = on_disk[slot] = 0
+            nr_stored = stored.count(True)
+            outcome.nr_written += nr_stored
+            machine.charge_cost(nr_stored * machine.cost.zswap_store_ns)
+            if nr_stored < len(pages):
+                refused = [index for index, done in enumerate(stored) if not done]
+                rest_pages = [pages[index] for index in refused]
+                outcome.kept = rest_pages
+                if memcg.zswap_writeback_enabled():
+                    outcome.nr_written += self._write_to_disk(charged, rest_pages, [slots[i] for i in refused], [data[i] for i in refused])
+                else:
+                    for page in rest_pages:
+                        table.flags[page] |= ACTIVE
+        machine.vm.nr_vmscan_write += outcome.nr_written
+        return outcome
+
+    def _write_to_disk(self, memcg: MemCgroup, pages: list[int], slots: list[int], data: list[Buffer]) -> int:
+        """Start writes of resident pages, neighbours together; returns how many succeeded. Source: page_io.c:__swap_writepage."""
+        machine = self.machine
+        table, swap = machine.table, machine.swap
+        nr_written = 0
+        for _, group in groupby(enumerate(slots), key=lambda item: item[1] - item[0]):
+            run = [index for index, _ in group]
+            first = slots[run[0]]
+            try:
+                swap.device_of(first).write(first, [data[index] for index in run])
+            except OSError as error:
+                # The pages stay in memory, dirty: nothing is lost.
+                machine.report_io_error(f"swap write failed, {len(run)} pages from slot {first} stay in memory: {error}")
+                for index in run:
+                    table.flags[pages[index]] |= DIRTY
+                continue
+            for index in run:
+                page = pages[index]
+                table.flags[page] = table.flags[page] & ~DIRTY | WRITEBACK
+                swap.on_disk[slots[index]] = 1
+                self._under_io.append(page)
+                resident = machine.memcgs[table.memcg[page]]
+                resident.rstat.add(resident.lruvecs[table.node[page]].stat_base + NR_WRITEBACK, 1)
+            nr_written += len(run)
+        if nr_written:
+            memcg.rstat.add(PSWPOUT, nr_written)
+            machine.vm.pswpout += nr_written
+            machine.vm.pgpgout += 4 * nr_written
+            machine.charge_cost(nr_written * machine.cost.swap_write_ns)
+        return nr_written
+
+    def end_writeback(self) -> None:
+        """The device finished: written pages go to the tail of the inactive list, where the next scan frees them.
+
+        Source: filemap.c:folio_end_writeback, swap.c:folio_rotate_reclaimable.
+        """
+        if not self._under_io:
+            return
+        machine = self.machine
+        table = machine.table
+        flags = table.flags
+        pages, self._under_io = self._under_io, []
+        pages = [page for page in pages if flags[page] & WRITEBACK]
+        for (memcg_id, node), group in groupby(pages, key=lambda page: (table.memcg[page], table.node[page])):
+            batch = list(group)
+            lruvec = machine.memcgs[memcg_id].lruvecs[node]
+            for page in batch:
+                state = flags[page]
+                lruvec.remove(table, LRU_ACTIVE_ANON if state & ACTIVE else LRU_INACTIVE_ANON, page)
+                flags[page] = state & ~(WRITEBACK | ACTIVE)
+            lruvec.add_tail(table, LRU_INACTIVE_ANON, batch)
+            lruvec.memcg.rstat.add(lruvec.stat_base + NR_WRITEBACK, -len(batch))
+        machine.vm.pgrotated += len(pages)
+
+    # -- in ---------------------------------------------------------------------------------------------------------------------------
+
+    def charge_target(self, slot: int, context: ChargeContext) -> MemCgroup:
+        """Who pays for a page read from a slot: the slot's cgroup, or whoever causes it if that is gone.
+
+        Source: memcontrol.c:mem_cgroup_swapin_charge_folio.
+        """
+        memcg = self.machine.memcgs.get(self.machine.swap.memcg[slot])
+        if memcg is not None and memcg.online:
+            return memcg
+        return context.mm.memcg if context.mm is not None else self.machine.root_memcg
+
+    def add_resident(self, memcg: MemCgroup, pages: Sequence[int], data: Sequence[Buffer], extra_flags: int) -> bool:
+        """Charged pages enter memory and the swap cache, unmapped; returns whether any belonged to the workingset."""
+        machine = self.machine
+        table = machine.table
+        flags, node_of, memcg_of = table.flags, table.node, table.memcg
+        machine.give(pages, data)
+        restored = False
+        by_list: tuple[list[int], list[int]] = ([], [])
+        for node, group in groupby(pages, key=node_of.__getitem__):
+            batch = list(group)
+            for page in batch:
+                state = workingset.refault(machine, memcg, node, page, False)
+                flags[page] = RESIDENT | extra_flags | state
+                memcg_of[page] = memcg.id
+                by_list[1 if state & ACTIVE else 0].append(page)
+                restored = restored or bool(state & WORKINGSET)
+            lruvec = memcg.lruvecs[node]
+            lruvec.add(table, LRU_INACTIVE_ANON, by_list[0])
+            lruvec.add(table, LRU_ACTIVE_ANON, by_list[1])
+            by_list[0].clear()
+            by_list[1].clear()
+            memcg.rstat.add(lruvec.stat_base + NR_SWAPCACHE, len(batch))
+            machine.nodes[node].nr_free -= len(batch)
+        return restored
+
+    def add_written_back(self, memcg: MemCgroup, slots: list[int], data: list[bytes]) -> None:
+        """Pages from zswap enter the swap cache on their way to the disk. Source: zswap.c:zswap_writeback_entry."""
+        page_of = self.machine.swap.page
+        pages = [page_of[slot] for slot in slots]
+        self.add_resident(memcg, pages, data, 0)
+        self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
+        self.end_writeback()
+
+    def read_pages(self, memcg: MemCgroup, pages: list[int]) -> tuple[int, bool]:
+        """Bring swapped-out pages, charged already, into the swap cache.
+
+        Returns the cost in nanoseconds, and whether any page belonged to the workingset. Source: page_io.c:swap_read_folio.
+
+        Raises:
+            DataLost: a page cannot be read; the others of the batch stay swapped out.
+        """
+        machine = self.machine
+        table, swap, zswap = machine.table, machine.swap, machine.zswap
+        slot_of = table.slot
+        length_of = zswap.length
+        known = len(length_of)
+        in_zswap = [page for page in pages if slot_of[page] < known and length_of[slot_of[page]]]
+        cost_ns = 0
+        restored = False
+        if len(in_zswap) < len(pages):
+            for page in pages:
+                slot = slot_of[page]
+                if zswap.has(slot):
+                    continue
+                if swap.zeromap[slot]:
+                    data: Buffer = _ZERO_PAGE
+                    item = SWPIN_ZERO
+                    machine.vm.swpin_zero += 1
+                    cost_ns += machine.cost.zero_fill_ns
+                else:
+                    data = swap.device_of(slot).read(slot)
+                    item = PSWPIN
+                    machine.vm.pswpin += 1
+                    machine.vm.pgpgin += 4
+                    cost_ns += machine.cost.swap_read_page_ns if cost_ns else machine.cost.swap_read_ns
+                    memcg.lruvecs[table.node[page]].nr_disk_swapins += 1
+                restored |= self.add_resident(memcg, (page,), (data,), 0)
+                memcg.rstat.add(item, 1)
+        if in_zswap:
+            loaded = zswap.load([slot_of[page] for page in in_zswap])
+            cost_ns += machine.cost.zswap_load_ns * len(in_zswap)
+            restored |= self.add_resident(memcg, in_zswap, loaded, DIRTY)
+        return cost_ns, restored

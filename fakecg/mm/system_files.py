@@ -1,0 +1,117 @@
+"""The machine's own files outside the cgroup tree: what tools read in /proc and /sys beside it.
+
+Handlers get the machine. The filesystem offers them under an unlisted directory, for bind mounts over the real ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fakecg.abi.errors import InvalidInput
+from fakecg.abi.stat import (
+    NR_ACTIVE_ANON,
+    NR_ACTIVE_FILE,
+    NR_ANON_MAPPED,
+    NR_FILE_DIRTY,
+    NR_FILE_MAPPED,
+    NR_FILE_PAGES,
+    NR_INACTIVE_ANON,
+    NR_INACTIVE_FILE,
+    NR_SWAPCACHE,
+    NR_WRITEBACK,
+)
+from fakecg.abi.units import kstrip, kstrtoint
+from fakecg.cgroup.cftype import ControlFile, OpenFile
+from fakecg.mm.vmstat_files import VMSTAT, node_total
+from fakecg.mm.zswap_params import ZSWAP_DEBUGFS, ZSWAP_PARAMETERS
+
+if TYPE_CHECKING:
+    from fakecg.mm.machine import Machine
+
+_KIB_PER_PAGE = 4
+
+
+def _meminfo_kib(machine: Machine) -> dict[str, int]:
+    """Lines of /proc/meminfo in the kernel's order; lines that are not modelled are left out. Source: fs/proc/meminfo.c."""
+    machine.rstat.flush()
+
+    def kib(item: int) -> int:
+        return node_total(machine, item) * _KIB_PER_PAGE
+
+    nr_free = machine.nr_free
+    reserve = sum(node.low_wmark for node in machine.nodes)
+    cached = kib(NR_FILE_PAGES)
+    nr_file = node_total(machine, NR_INACTIVE_FILE) + node_total(machine, NR_ACTIVE_FILE)
+    available = max(0, nr_free - reserve + nr_file - min(nr_file // 2, reserve))
+    return {
+        "MemTotal": machine.total_pages * _KIB_PER_PAGE,
+        "MemFree": nr_free * _KIB_PER_PAGE,
+        "MemAvailable": available * _KIB_PER_PAGE,
+        "Buffers": 0,
+        "Cached": cached,
+        "SwapCached": kib(NR_SWAPCACHE),
+        "Active": kib(NR_ACTIVE_ANON) + kib(NR_ACTIVE_FILE),
+        "Inactive": kib(NR_INACTIVE_ANON) + kib(NR_INACTIVE_FILE),
+        "Active(anon)": kib(NR_ACTIVE_ANON),
+        "Inactive(anon)": kib(NR_INACTIVE_ANON),
+        "Active(file)": kib(NR_ACTIVE_FILE),
+        "Inactive(file)": kib(NR_INACTIVE_FILE),
+        "Unevictable": 0,
+        "Mlocked": 0,
+        "SwapTotal": machine.swap.nr_slots * _KIB_PER_PAGE,
+        "SwapFree": machine.swap.nr_free * _KIB_PER_PAGE,
+        "Zswap": machine.zswap.pool.nr_pages * _KIB_PER_PAGE,
+        "Zswapped": machine.zswap.counters.stored_pages * _KIB_PER_PAGE,
+        "Dirty": kib(NR_FILE_DIRTY),
+        "Writeback": kib(NR_WRITEBACK),
+        "AnonPages": kib(NR_ANON_MAPPED),
+        "Mapped": kib(NR_FILE_MAPPED),
+        "Shmem": 0,
+        "KReclaimable": 0,
+        "Slab": 0,
+        "SReclaimable": 0,
+        "SUnreclaim": 0,
+        "KernelStack": 0,
+        "PageTables": 0,
+    }
+
+
+def _show_meminfo(machine: Machine, _: OpenFile) -> str:
+    return "".join(f"{key + ':':<15} {value:8d} kB\n" for key, value in _meminfo_kib(machine).items())
+
+
+def _show_swaps(machine: Machine, _: OpenFile) -> str:
+    """Source: swapfile.c:swap_show."""
+    lines = ["Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"]
+    for device in machine.swap.devices:
+        size, used = device.nr_slots * _KIB_PER_PAGE, device.nr_used * _KIB_PER_PAGE
+        pads = ["\t" if value < 10_000_000 else "" for value in (size, used)]
+        lines.append(f"{device.name:<40}file\t\t{size}\t{pads[0]}{used}\t{pads[1]}{device.priority}\n")
+    return "".join(lines)
+
+
+def _parameter(path: str, attribute: str, low: int, high: int | None, summary: str) -> ControlFile:
+    """A sysctl that is one integer. Errors: EINVAL. Source: kernel/sysctl.c:proc_dointvec_minmax."""
+
+    def write(machine: Machine, data: bytes, _: OpenFile) -> None:
+        value = kstrtoint(kstrip(data), 10)
+        if value < low or (high is not None and value > high):
+            raise InvalidInput(f"{path}: {value} is not allowed")
+        setattr(machine, attribute, value)
+
+    return ControlFile(name=path, show=lambda machine, _: f"{getattr(machine, attribute)}\n", write=write, summary=summary)
+
+
+SYSTEM_FILES: dict[str, ControlFile] = {
+    row.name: row
+    for row in (
+        ControlFile(name="proc/meminfo", show=_show_meminfo, fidelity="simplified", summary="Memory of the emulated machine."),
+        VMSTAT,
+        ControlFile(name="proc/swaps", show=_show_swaps, summary="Swap devices of the emulated machine."),
+        _parameter("proc/sys/vm/swappiness", "swappiness", 0, 200, "Balance of anonymous memory and page cache in reclaim."),
+        _parameter("proc/sys/vm/page-cluster", "page_cluster", 0, 31, "log2 of the swap readahead window."),
+        ControlFile(name="sys/kernel/mm/lru_gen/enabled", show=lambda machine, _: "0x0000\n", summary="Classic LRU lists are in use."),
+        *ZSWAP_PARAMETERS,
+        *ZSWAP_DEBUGFS,
+    )
+}

@@ -1,0 +1,384 @@
+"""zswap: compressed pages in memory, in front of the swap device.
+
+Mirrors mm/zswap.c. An entry is the swap slot of its page; its fields are columns indexed by slot. Compression is real lz4, the compressed
+bytes live in a ZsPool.
+
+Invariants: an entry's slot is in use in SwapSpace; entries of a memcg and node are on exactly one list; ZSWAP_BYTES of the owner's memcg is
+the sum of its entries' lengths. The lists an entry stands on follow its owner number: when a cgroup is removed its owner number points at
+the parent from then on (objcg reparenting), and its lists are spliced to the old end of the parent's.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import lz4.block
+
+from fakecg.abi.errors import DataLost, NoSpace
+from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
+from fakecg.abi.units import PAGE_COUNTER_MAX
+from fakecg.mm.age_index import AgeIndex
+from fakecg.mm.zsmalloc import ZsPool
+from fakecg.mm.zswap_lru import ZswapLinks, ZswapLru
+
+if TYPE_CHECKING:
+    from fakecg.mm.address_space import Buffer
+    from fakecg.mm.machine import Machine
+    from fakecg.mm.memcontrol import MemCgroup
+
+PAGE_SIZE = 4096
+#: Refused stores between two runs of the shrink worker, which on a kernel runs beside them on another CPU. As in the recordings.
+WORKER_LAG_STORES = 8
+_compress = partial(lz4.block.compress, store_size=False)
+
+
+@dataclass(slots=True)
+class ZswapCounters:
+    """debugfs zswap/: totals since start."""
+
+    pool_limit_hit: int = 0
+    reject_reclaim_fail: int = 0
+    reject_alloc_fail: int = 0
+    reject_kmemcache_fail: int = 0
+    reject_compress_fail: int = 0
+    reject_compress_poor: int = 0
+    decompress_fail: int = 0
+    written_back_pages: int = 0
+    stored_pages: int = 0
+    stored_incompressible_pages: int = 0
+
+
+class Zswap:
+    """The pool, its entries and the limits on the way in.
+
+    Attributes:
+        enabled, max_pool_percent, accept_threshold_percent, shrinker_enabled: module parameters.
+        handle, length, stored_ns, owner, referenced: columns by slot; length 0 means no entry.
+        owners: memcg of each owner number (obj_cgroup); number 0 is nobody.
+        is_full: the pool reached its limit and has not fallen below the accept threshold since.
+    """
+
+    def __init__(self, machine: Machine, *, total_pages: int) -> None:
+        """``total_pages``: RAM of the machine, which max_pool_percent is of."""
+        self.machine = machine
+        self.enabled = True
+        self.max_pool_percent = 20
+        self.accept_threshold_percent = 90
+        self.shrinker_enabled = False
+        self.total_pages = total_pages
+        self.pool = ZsPool(max_pages=max(1024, total_pages))
+        self.counters = ZswapCounters()
+        self.handle = array("Q", [0])
+        self.length = array("H", [0])
+        self.stored_ns = array("Q", [0])
+        self.owner = array("I", [0])
+        self.referenced = bytearray(1)
+        self.links = ZswapLinks()
+        self.owners: list[MemCgroup | None] = [None]
+        self.ages: dict[int, AgeIndex] = {}
+        self.is_full = False
+        self.worker_cursor: MemCgroup | None = None
+        self.worker_lag = 0
+        self._pool_pages_taken = 0
+
+    # -- limits -----------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def max_pages(self) -> int:
+        """Pool limit in pages. Source: zswap_max_pages."""
+        return self.total_pages * self.max_pool_percent // 100
+
+    @property
+    def accept_pages(self) -> int:
+        """A full pool takes stores again at or below this. Source: zswap_accept_thr_pages."""
+        return self.max_pages * self.accept_threshold_percent // 100
+
+    def _pool_refuses(self) -> bool:
+        """The pool limit with its hysteresis. Source: zswap_check_limits."""
+        total = self.pool.nr_pages
+        if total >= self.max_pages:
+            self.counters.pool_limit_hit += 1
+            self.is_full = True
+        elif self.is_full and total <= self.accept_pages:
+            self.is_full = False
+        return self.is_full
+
+    def _is_over_limit(self, memcg: MemCgroup) -> bool:
+        """memory.zswap.max of the cgroup or an ancestor is reached. Source: obj_cgroup_may_zswap."""
+        flushed = False
+        for ancestor in memcg.ancestors():
+            max_pages = ancestor.zswap_max_pages
+            if max_pages == PAGE_COUNTER_MAX:
+                continue
+            if not max_pages:
+                return True
+            if not flushed:
+                self.machine.rstat.flush()
+                flushed = True
+            if ancestor.rstat.total[ZSWAP_BYTES] // PAGE_SIZE >= max_pages:
+                return True
+        return False
+
+    def _batch_headroom(self, memcg: MemCgroup) -> int:
+        """Pages that can be stored without any limit being looked at one by one: those checks have no effect so far from it."""
+        pool_pages = self.max_pages - self.pool.nr_pages
+        headroom = 0 if self.is_full else pool_pages // 8
+        if any(ancestor.zswap_max_pages != PAGE_COUNTER_MAX for ancestor in memcg.ancestors()):
+            headroom = min(headroom, 1)
+        return headroom
+
+    # -- store ------------------------------------------------------------------------------------------------------------------------
+
+    def store(self, memcg: MemCgroup, node: int, slots: Sequence[int], data: Sequence[Buffer]) -> list[bool]:
+        """Store pages of one memcg; returns for each whether it is stored now (False: to the disk, or back to memory).
+
+        The checks come in the kernel's order: enabled, memory.zswap.max, pool limit, compression, allocation.
+        Source: zswap.c:zswap_store.
+        """
+        nr_pages = len(slots)
+        if not self.enabled:
+            self.invalidate([slot for slot in slots if self.has(slot)])
+            return [False] * nr_pages
+        if self._batch_headroom(memcg) >= nr_pages:
+            return self._store_batch(memcg, node, slots, data)
+        return [self._store_checked(memcg, node, slot, page) for slot, page in zip(slots, data, strict=True)]
+
+    def _store_checked(self, memcg: MemCgroup, node: int, slot: int, page: Buffer) -> bool:
+        accepted = True
+        if self._is_over_limit(memcg):
+            accepted = self.machine.zswap_writeback.make_room(memcg)
+        if accepted:
+            accepted = not self._pool_refuses()
+        if accepted:
+            return self._store_batch(memcg, node, (slot,), (page,))[0]
+        self.invalidate([slot] if self.has(slot) else [])
+        if self.is_full:
+            self.worker_lag += 1
+            if self.worker_lag >= WORKER_LAG_STORES:
+                self.worker_lag = 0
+                self.machine.zswap_writeback.shrink_worker()
+        return False
+
+    def _store_batch(self, memcg: MemCgroup, node: int, slots: Sequence[int], data: Sequence[Buffer]) -> list[bool]:
+        compressed = list(map(_compress, data))
+        lengths = list(map(len, compressed))
+        longest = max(lengths)
+        results = [True] * len(slots)
+        stale = [slot for slot in slots if self.has(slot)]
+        if stale:
+            self.invalidate(stale)
+        nr_incompressible = 0
+        if longest > PAGE_SIZE or (longest == PAGE_SIZE and self.machine.features.profile.keeps_incompressible):
+            nr_incompressible = self._sort_out_incompressible(memcg, compressed, data, results)
+            slots = [slot for slot, stored in zip(slots, results, strict=True) if stored]
+            compressed = [item for item, stored in zip(compressed, results, strict=True) if stored]
+            lengths = list(map(len, compressed))
+            if not slots:
+                return results
+        try:
+            handles = self.pool.store(compressed)
+        except NoSpace:
+            self.counters.reject_alloc_fail += len(slots)
+            return [False] * len(results)
+        owner = self._owner_number(memcg)
+        self._make_room_for(max(slots))
+        now_ns = self.machine.clock.now_ns()
+        handle_of, length_of, stored_ns, owner_of, referenced = self.handle, self.length, self.stored_ns, self.owner, self.referenced
+        for slot, handle, length in zip(slots, handles, lengths, strict=True):
+            handle_of[slot] = handle
+            length_of[slot] = length
+            stored_ns[slot] = now_ns
+            owner_of[slot] = owner
+            referenced[slot] = 1
+        self.links.add(memcg.zswap_lrus[node], slots)
+        nr_bytes = sum(lengths)
+        self.ages[owner].add(now_ns, len(slots), nr_bytes)
+        self._account(memcg, len(slots), nr_bytes, nr_incompressible)
+        rstat = memcg.rstat
+        rstat.local[ZSWPOUT] += len(slots)
+        self.machine.vm.zswpout += len(slots)
+        return results
+
+    def _sort_out_incompressible(self, memcg: MemCgroup, compressed: list[bytes], data: Sequence[Buffer], results: list[bool]) -> int:
+        """Pages whose compressed form is no smaller: refused (6.12), or kept raw where writeback is allowed. Returns how many are kept."""
+        profile = self.machine.features.profile
+        keep = profile.keeps_incompressible and memcg.zswap_writeback_enabled()
+        nr_kept = 0
+        for index, item in enumerate(compressed):
+            if len(item) < PAGE_SIZE or (len(item) == PAGE_SIZE and not profile.keeps_incompressible):
+                continue
+            if keep:
+                compressed[index] = bytes(data[index])
+                nr_kept += 1
+            else:
+                results[index] = False
+                self.counters.reject_compress_fail += 1
+        self.counters.stored_incompressible_pages += nr_kept
+        return nr_kept
+
+    def _owner_number(self, memcg: MemCgroup) -> int:
+        if not memcg.objcg:
+            self.owners.append(memcg)
+            memcg.objcg = len(self.owners) - 1
+            memcg.objcgs.append(memcg.objcg)
+            self.ages[memcg.objcg] = AgeIndex()
+        return memcg.objcg
+
+    def _make_room_for(self, slot: int) -> None:
+        missing = slot + 1 - len(self.length)
+        if missing > 0:
+            missing = max(missing, 4096)
+            self.handle.extend(array("Q", bytes(8 * missing)))
+            self.length.extend(array("H", bytes(2 * missing)))
+            self.stored_ns.extend(array("Q", bytes(8 * missing)))
+            self.owner.extend(array("I", bytes(4 * missing)))
+            self.referenced.extend(bytes(missing))
+            self.links.extend(missing)
+
+    def _account(self, memcg: MemCgroup, nr_pages: int, nr_bytes: int, nr_incompressible: int) -> None:
+        local = memcg.rstat.local
+        local[ZSWAP_BYTES] += nr_bytes
+        local[ZSWAPPED_PAGES] += nr_pages
+        local[ZSWAP_INCOMP_PAGES] += nr_incompressible
+        if not memcg.rstat.updated:
+            memcg.rstat.mark_updated()
+        self.counters.stored_pages += nr_pages
+        # The pool's pages come from the first node.
+        self.machine.nodes[0].nr_free -= self.pool.nr_pages - self._pool_pages_taken
+        self._pool_pages_taken = self.pool.nr_pages
+        memcg.charge_kmem(nr_bytes)
+
+    # -- lookup, load, free -----------------------------------------------------------------------------------------------------------
+
+    def has(self, slot: int) -> bool:
+        """Whether the slot's page is in zswap."""
+        return slot < len(self.length) and self.length[slot] != 0
+
+    def owner_memcg(self, slot: int) -> MemCgroup:
+        """The memcg an entry is charged to."""
+        memcg = self.owners[self.owner[slot]]
+        assert memcg is not None
+        return memcg
+
+    def decompress(self, slot: int) -> bytes:
+        """An entry's page.
+
+        Raises:
+            DataLost: the bytes do not decompress to a page.
+        """
+        start = self.handle[slot]
+        length = self.length[slot]
+        data = self.pool.view[start : start + length]
+        if length == PAGE_SIZE and self.machine.features.profile.keeps_incompressible:
+            return bytes(data)
+        try:
+            page = lz4.block.decompress(data, uncompressed_size=PAGE_SIZE)
+        except lz4.block.LZ4BlockError as error:
+            self.counters.decompress_fail += 1
+            raise DataLost(f"zswap entry of slot {slot} does not decompress: {error}") from error
+        if len(page) != PAGE_SIZE:
+            self.counters.decompress_fail += 1
+            raise DataLost(f"zswap entry of slot {slot} decompresses to {len(page)} bytes")
+        return page
+
+    def load(self, slots: Sequence[int]) -> list[bytes]:
+        """Decompress entries and free them; the loaded pages are the only copies now. Source: zswap_load.
+
+        Raises:
+            DataLost: an entry is damaged; nothing was freed.
+        """
+        decompress, view = lz4.block.decompress, self.pool.view
+        handle_of, length_of = self.handle, self.length
+        if self.counters.stored_incompressible_pages:
+            pages = [self.decompress(slot) for slot in slots]
+        else:
+            pages = []
+            try:
+                for slot in slots:
+                    start = handle_of[slot]
+                    page = decompress(view[start : start + length_of[slot]], PAGE_SIZE)
+                    if len(page) != PAGE_SIZE:
+                        raise ValueError(len(page))
+                    pages.append(page)
+            except (lz4.block.LZ4BlockError, ValueError):
+                # Once more, one by one, for the message.
+                pages = [self.decompress(slot) for slot in slots]
+        self._free(slots, ZSWPIN)
+        self.machine.vm.zswpin += len(slots)
+        return pages
+
+    def invalidate(self, slots: Sequence[int]) -> None:
+        """Drop entries whose slots are freed or rewritten. Source: zswap_invalidate."""
+        if slots:
+            self._free(slots, None)
+
+    def free_written_back(self, slots: Sequence[int]) -> None:
+        """Free entries whose pages are in the swap cache now, and count them."""
+        self._free(slots, ZSWPWB)
+
+    def _free(self, slots: Sequence[int], event: int | None) -> None:
+        """Free entries and count an event for each. Source: zswap_entry_free."""
+        machine = self.machine
+        handle_of, length_of, owner_of = self.handle, self.length, self.owner
+        node_of, page_of = machine.table.node, machine.swap.page
+        single_node = machine.nr_nodes == 1
+        self.pool.free([handle_of[slot] for slot in slots])
+        for owner, group in groupby(slots, key=owner_of.__getitem__):
+            batch = list(group)
+            memcg = self.owners[owner]
+            assert memcg is not None
+            if single_node:
+                self.links.remove(memcg.zswap_lrus[0], batch)
+            else:
+                for slot in batch:
+                    self.links.remove(memcg.zswap_lrus[node_of[page_of[slot]]], (slot,))
+            lengths = [length_of[slot] for slot in batch]
+            nr_incompressible = lengths.count(PAGE_SIZE) if machine.features.profile.keeps_incompressible else 0
+            self.counters.stored_incompressible_pages -= nr_incompressible
+            nr_bytes = sum(lengths)
+            self.ages[owner].remove([self.stored_ns[slot] for slot in batch], lengths)
+            self._account(memcg, -len(batch), -nr_bytes, -nr_incompressible)
+            if event is not None:
+                memcg.rstat.local[event] += len(batch)
+        for slot in slots:
+            length_of[slot] = 0
+
+    def lru_of(self, slot: int) -> ZswapLru:
+        """The list an entry stands on."""
+        node = self.machine.table.node[self.machine.swap.page[slot]]
+        return self.owner_memcg(slot).zswap_lrus[node]
+
+    # -- cgroup removal ---------------------------------------------------------------------------------------------------------------
+
+    def memcg_offline(self, memcg: MemCgroup) -> None:
+        """Entries become the parent's oldest; cursors move on. Source: zswap_memcg_offline_cleanup, memcg_reparent_objcgs."""
+        parent = memcg.parent_memcg
+        assert parent is not None
+        self.machine.zswap_writeback.memcg_offline(memcg)
+        for lru, child in zip(parent.zswap_lrus, memcg.zswap_lrus, strict=True):
+            self.links.splice_old(lru, child)
+        for number in memcg.objcgs:
+            self.owners[number] = parent
+        parent.objcgs += memcg.objcgs
+        memcg.objcgs = []
+        local, upper = memcg.rstat, parent.rstat
+        for item in (ZSWAP_BYTES, ZSWAPPED_PAGES, ZSWAP_INCOMP_PAGES):
+            amount = local.local[item]
+            local.add(item, -amount)
+            upper.add(item, amount)
+        nr_bytes, nr_pages = memcg.kmem_bytes, memcg.kmem_pages
+        memcg.kmem_bytes = memcg.kmem_pages = 0
+        self.machine.move_kernel_pages(memcg, parent, nr_bytes, nr_pages)
+
+    def entries(self) -> list[int]:
+        """All slots with an entry. Cost: O(slots)."""
+        return [slot for slot, length in enumerate(self.length) if length]
+
+    def close(self) -> None:
+        """Free the arena."""
+        self.pool.close()

@@ -1,0 +1,225 @@
+"""Writing zswap entries back to the swap device: walks of the entry lists, the store path's and the worker's.
+
+Mirrors zswap_writeback_entry, shrink_memcg_cb, shrink_memcg and shrink_worker of mm/zswap.c. It knows budgets and cut-offs, never which
+interface file asked; the loops of the proactive interfaces are in zswap_proactive.py.
+
+A written-back page becomes a clean page of the swap cache, charged to its cgroup, until the next reclaim drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from fakecg.abi.errors import DataLost
+from fakecg.mm.mm_struct import ChargeContext
+from fakecg.mm.page_table import RESIDENT
+
+if TYPE_CHECKING:
+    from fakecg.mm.machine import Machine
+    from fakecg.mm.memcontrol import MemCgroup
+
+#: The shrink worker gives up after this many failures (MAX_RECLAIM_RETRIES).
+MAX_FAILURES = 16
+_WRITE_BATCH = 128
+
+
+@dataclass(slots=True)
+class Walk:
+    """What a walk, or a visit of several walks, did.
+
+    Attributes:
+        nr_scanned: entries looked at.
+        nr_written: entries written back.
+        compressed_bytes: their lengths.
+        stopped: met a page that is in the swap cache already, or ran out of memory for one.
+    """
+
+    nr_scanned: int = 0
+    nr_written: int = 0
+    compressed_bytes: int = 0
+    stopped: bool = False
+
+    def add(self, other: Walk) -> None:
+        """Sum up."""
+        self.nr_scanned += other.nr_scanned
+        self.nr_written += other.nr_written
+        self.compressed_bytes += other.compressed_bytes
+        self.stopped = other.stopped
+
+
+WalkSteps = Generator[None, None, Walk]
+
+
+def run_to_end(steps: Generator[None, None, Walk]) -> Walk:
+    """Run a walk whose charges are forced, so that it has nothing to wait for: from within reclaim, where nobody else may come between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return cast(Walk, stop.value)
+
+
+class ZswapWriteback:
+    """Writeback for one machine's zswap."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def walk(self, memcg: MemCgroup, node: int, nr_to_walk: int, context: ChargeContext, cutoff_ns: int | None = None) -> WalkSteps:
+        """Look at up to nr_to_walk entries from the old end of one list, each at most once.
+
+        Without a cutoff an entry has a second chance: a referenced one loses the bit and becomes youngest. With one, an entry stored after
+        it becomes youngest untouched, and any other is written back at once. Source: zswap.c:shrink_memcg_cb; v1 of the proposal.
+        """
+        zswap = self.machine.zswap
+        lru = memcg.zswap_lrus[node]
+        slots = zswap.links.oldest(lru, nr_to_walk)
+        if not slots:
+            return Walk()
+        to_write: list[int] = []
+        to_rotate: list[int] = []
+        referenced = zswap.referenced
+        if cutoff_ns is None:
+            for slot in slots:
+                if referenced[slot]:
+                    referenced[slot] = 0
+                    to_rotate.append(slot)
+                else:
+                    to_write.append(slot)
+        else:
+            stored_ns = zswap.stored_ns
+            for slot in slots:
+                if stored_ns[slot] > cutoff_ns:
+                    to_rotate.append(slot)
+                else:
+                    referenced[slot] = 0
+                    to_write.append(slot)
+        if to_rotate:
+            zswap.links.remove(lru, to_rotate)
+            zswap.links.add(lru, to_rotate)
+        walk = Walk(nr_scanned=len(slots))
+        handles = [zswap.handle[slot] for slot in to_write]
+        for start in range(0, len(to_write), _WRITE_BATCH):
+            batch = to_write[start : start + _WRITE_BATCH]
+            if start:
+                # Others may have run since the entries were chosen: by now one may be loaded, freed, or another's.
+                chosen = handles[start : start + _WRITE_BATCH]
+                batch = [slot for slot, handle in zip(batch, chosen, strict=True) if zswap.has(slot) and zswap.handle[slot] == handle]
+            written = yield from self.write_entries(batch, context)
+            walk.nr_written += written.nr_written
+            walk.compressed_bytes += written.compressed_bytes
+            if written.stopped:
+                walk.stopped = True
+                break
+        return walk
+
+    def write_entries(self, slots: Sequence[int], context: ChargeContext) -> WalkSteps:
+        """Decompress entries into the swap cache and write them to their slots. Source: zswap.c:zswap_writeback_entry."""
+        machine = self.machine
+        zswap, table, page_of = machine.zswap, machine.table, machine.swap.page
+        done = Walk()
+        while slots:
+            pages = [page_of[slot] for slot in slots]
+            if any(table.flags[page] & RESIDENT for page in pages):
+                zswap.counters.reject_reclaim_fail += 1
+                done.stopped = True
+                return done
+            owner = machine.swap_cache.charge_target(slots[0], context)
+            same = 1
+            memcg_of_slot = machine.swap.memcg
+            while same < len(slots) and memcg_of_slot[slots[same]] == memcg_of_slot[slots[0]]:
+                same += 1
+            nr_charged = yield from machine.charge_pages(owner, same, context)
+            if not nr_charged:
+                zswap.counters.reject_reclaim_fail += 1
+                done.stopped = True
+                return done
+            batch = [slot for slot in slots[:nr_charged] if zswap.has(slot)]
+            if len(batch) < nr_charged:
+                machine.uncharge_pages(owner, nr_charged - len(batch))
+            slots = slots[nr_charged:]
+            if not batch:
+                continue
+            try:
+                data = [zswap.decompress(slot) for slot in batch]
+            except DataLost as error:
+                machine.report_bug(error)
+                zswap.counters.reject_reclaim_fail += 1
+                machine.uncharge_pages(owner, len(batch))
+                done.stopped = True
+                return done
+            done.nr_written += len(batch)
+            done.compressed_bytes += sum(zswap.length[slot] for slot in batch)
+            zswap.free_written_back(batch)
+            zswap.counters.written_back_pages += len(batch)
+            machine.vm.zswpwb += len(batch)
+            machine.swap_cache.add_written_back(owner, batch, data)
+        return done
+
+    # -- the store path and the worker ------------------------------------------------------------------------------------------------
+
+    def shrink_memcg(self, memcg: MemCgroup, nr_to_walk: int) -> Walk | None:
+        """Look at nr_to_walk entries per node of exactly this cgroup; None if it has none or may not (ENOENT).
+
+        Source: zswap.c:shrink_memcg.
+        """
+        if not memcg.online or not memcg.zswap_writeback_enabled():
+            return None
+        visit = Walk()
+        context = ChargeContext(force=True)
+        for node, lru in enumerate(memcg.zswap_lrus):
+            visit.add(run_to_end(self.walk(memcg, node, min(nr_to_walk, lru.size), context)))
+        return visit if visit.nr_scanned else None
+
+    def make_room(self, memcg: MemCgroup) -> bool:
+        """A store met its memory.zswap.max: whether something could be written back for it. Source: zswap_store."""
+        visit = self.shrink_memcg(memcg, self.machine.features.store_scan_entries)
+        return visit is not None and visit.nr_written > 0
+
+    def shrink_worker(self) -> None:
+        """Write entries back, one visit per cgroup in turn, until the pool accepts stores again. Source: zswap.c:shrink_worker."""
+        machine = self.machine
+        zswap = machine.zswap
+        failures = attempts = 0
+        while zswap.pool.nr_pages > zswap.accept_pages:
+            memcg = machine.root_memcg.next_descendant_pre(zswap.worker_cursor)
+            while memcg is not None and not memcg.online:
+                memcg = machine.root_memcg.next_descendant_pre(memcg)
+            zswap.worker_cursor = memcg
+            if memcg is None:
+                # The end of a pass; one that found nobody to try is a failure.
+                if not attempts:
+                    failures += 1
+                    if failures == MAX_FAILURES:
+                        return
+                attempts = 0
+                continue
+            visit = self.shrink_memcg(memcg, machine.features.worker_scan_entries)
+            if visit is None:
+                continue
+            attempts += 1
+            if not visit.nr_written:
+                failures += 1
+                if failures == MAX_FAILURES:
+                    return
+
+    def memcg_offline(self, memcg: MemCgroup) -> None:
+        """No cursor stays on a removed cgroup. Source: zswap_memcg_offline_cleanup."""
+        zswap, root = self.machine.zswap, self.machine.root_memcg
+        if zswap.worker_cursor is memcg:
+            zswap.worker_cursor = _next_online(root, memcg)
+        ancestor: MemCgroup | None = memcg
+        while ancestor is not None:
+            if ancestor.writeback_cursor is memcg:
+                ancestor.writeback_cursor = _next_online(ancestor, memcg)
+            ancestor = ancestor.parent_memcg
+
+
+def _next_online(root: MemCgroup, position: MemCgroup) -> MemCgroup | None:
+    memcg = root.next_descendant_pre(position)
+    while memcg is not None and not memcg.online:
+        memcg = root.next_descendant_pre(memcg)
+    return memcg
+
