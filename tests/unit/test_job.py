@@ -52,7 +52,7 @@ class FakeMemory:
 
 class Bench:
     def __init__(self, spec, touch_ns=0, **job):
-        self.clock, self.timers = ManualClock(), TimerQueue()
+        self.clock, self.timers = ManualClock(0), TimerQueue()
         self.mm = FakeMemory(self.clock, touch_ns)
         self.task = Task(1)
         self.job = Job.create(self.task, spec, self.mm, self.clock, self.timers, **job)

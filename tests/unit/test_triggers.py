@@ -85,8 +85,9 @@ def test_proc_pressure_uses_31_bytes_only(tree):
 
 
 def test_proc_pressure_reads_as_the_root_cgroup(tree):
-    tree["/a"].psi.memstall(MSEC, 0)
+    tree["/a"].psi.memstall(MSEC, tree.clock.now_ns())
     advance(tree, MSEC)
+    assert "total=1000" in tree.read("/memory.pressure")
     for row in PROC_PRESSURE_FILES:
         open_file = OpenFile(row, tree["/"], ROOT, ROOT)
         assert row.show(open_file.css, open_file) == tree.read("/" + row.name.removeprefix("pressure/") + ".pressure")
@@ -161,7 +162,7 @@ def test_less_stall_than_the_threshold_gives_no_event(tree):
     open_file = tree.open("/a/memory.pressure")
     tree.write(open_file, TRIGGER)
     for tenth in range(100):
-        tree["/a"].psi.memstall(12 * MSEC, tenth * 100 * MSEC)
+        tree["/a"].psi.memstall(12 * MSEC, tree.clock.now_ns() + tenth * 100 * MSEC)
     advance(tree, 20 * NSEC_PER_SEC)
     assert poll_mask(open_file) == QUIET
 
@@ -198,7 +199,7 @@ def test_a_trigger_watches_its_resource_and_kind_only(tree):
     full, io = tree.open("/a/memory.pressure"), tree.open("/a/io.pressure")
     tree.write(full, b"full 150000 1000000")
     tree.write(io, TRIGGER)
-    tree["/a"].psi.memstall(NSEC_PER_SEC, 0, full=False)
+    tree["/a"].psi.memstall(NSEC_PER_SEC, tree.clock.now_ns(), full=False)
     advance(tree, 2 * NSEC_PER_SEC)
     assert poll_mask(full) == poll_mask(io) == QUIET
     tree["/a"].psi.stall("io", NSEC_PER_SEC, tree.clock.now_ns())
