@@ -149,8 +149,11 @@ def kstrtoint(data: bytes, base: int = 0) -> int:
 
 
 def kstrtouint(data: bytes, base: int = 0) -> int:
-    """An unsigned 32-bit number after strstrip; errors as kstrtoint. Source: lib/kstrtox.c:kstrtouint."""
-    value = kstrtoull(kstrip(data), base)
+    """An unsigned 32-bit number, not stripped: module parameters take it as it comes. Errors as kstrtoint.
+
+    Source: lib/kstrtox.c:kstrtouint.
+    """
+    value = kstrtoull(data, base)
     if value > 2 * INT_MAX + 1:
         raise OutOfRange(f"does not fit 32 bits: {value}")
     return value

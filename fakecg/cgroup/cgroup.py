@@ -205,7 +205,7 @@ class Cgroup:
     def ss_mask(self) -> frozenset[str]:
         """Controllers that have a state here, hidden ones included. Source: cgroup.c:cgroup_ss_mask."""
         if self.parent is None:
-            return self.hierarchy.controller_names
+            return self.hierarchy.ss_names
         mask = self.parent.subtree_ss
         return mask & self.hierarchy.threaded_names if self.is_threaded else mask
 

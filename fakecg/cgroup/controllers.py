@@ -11,7 +11,7 @@ from fakecg.cgroup.cpuset_files import CpusetController
 from fakecg.cgroup.css import Controller
 from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.pids_files import PidsController
-from fakecg.cgroup.unused_files import HugetlbController, MiscController, RdmaController
+from fakecg.cgroup.unused_files import HugetlbController, MiscController, PerfEventController, RdmaController
 
 
 def standard_controllers(nr_cpus: int = 2, nr_nodes: int = 1) -> tuple[Controller, ...]:
@@ -20,6 +20,7 @@ def standard_controllers(nr_cpus: int = 2, nr_nodes: int = 1) -> tuple[Controlle
         CpusetController(nr_cpus, nr_nodes),
         CpuController(),
         IoController(),
+        PerfEventController(),
         HugetlbController(nr_nodes),
         PidsController(),
         RdmaController(),

@@ -70,21 +70,14 @@ def _max_file(attribute: str) -> tuple[Callable[[Cgroup, OpenFile], str], Callab
 
 
 def _show_stat(cgroup: Cgroup, _open_file: OpenFile) -> str:
-    # Source: cgroup.c:cgroup_stat_show. perf_event has a state in every cgroup; what the tree does not offer has one in the root.
+    # Source: cgroup.c:cgroup_stat_show. A controller that this tree lacks has a state in the root, as a kernel's would.
     cgroup.hierarchy.release_dying()
     lines = [("nr_descendants", cgroup.nr_descendants)]
     for name in STAT_SUBSYS:
-        if name == "perf_event":
-            nr_css = cgroup.nr_descendants + 1
-        elif name in cgroup.hierarchy.controllers:
-            nr_css = cgroup.nr_css.get(name, 0)
-        else:
-            nr_css = int(cgroup.is_root)
-        lines.append((f"nr_subsys_{name}", nr_css))
+        known = name in cgroup.hierarchy.ss_names
+        lines.append((f"nr_subsys_{name}", cgroup.nr_css.get(name, 0) if known else int(cgroup.is_root)))
     lines.append(("nr_dying_descendants", cgroup.nr_dying_descendants))
-    for name in STAT_SUBSYS:
-        nr_dying = cgroup.nr_dying_descendants if name == "perf_event" else cgroup.nr_dying_css.get(name, 0)
-        lines.append((f"nr_dying_subsys_{name}", nr_dying))
+    lines += [(f"nr_dying_subsys_{name}", cgroup.nr_dying_css.get(name, 0)) for name in STAT_SUBSYS]
     return keyed.flat_keyed(lines)
 
 

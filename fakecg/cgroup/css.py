@@ -35,12 +35,14 @@ class Controller:
     Attributes:
         name: as in cgroup.controllers.
         threaded: may be enabled in threaded subtrees.
+        implicit: on in every cgroup once the root's subtree_control was changed, and never listed or written there.
         depends_on: names of controllers that stay alive, hidden, while this one is enabled.
         files: its rows.
     """
 
     name = ""
     threaded = False
+    implicit = False
     depends_on: tuple[str, ...] = ()
     files: tuple[ControlFile, ...] = ()
 

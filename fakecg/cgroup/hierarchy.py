@@ -30,6 +30,8 @@ SUBSYS_ORDER = ("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids"
 #: A removed cgroup that nothing holds is freed after RCU grace periods and work items; measured in tens of milliseconds.
 RELEASE_DELAY_NS = 20_000_000
 ROOT_CALLER = Caller(tid=0)
+#: Files of the root that a recorded kernel adds after those of all controllers.
+LATE_ROOT_FILES = frozenset({"memory.zswap.writeback", "io.cost.qos", "io.cost.model"})
 
 FileTable = dict[bytes, tuple[str, ControlFile]]
 
@@ -74,7 +76,9 @@ class Hierarchy:
         self.controllers = {
             controller.name: controller for controller in sorted(controllers, key=lambda each: order.get(each.name, len(order)))
         }
-        self.controller_names = frozenset(self.controllers)
+        self.ss_names = frozenset(self.controllers)
+        self.controller_names = frozenset(name for name, controller in self.controllers.items() if not controller.implicit)
+        self._implicit_names = self.ss_names - self.controller_names
         self.threaded_names = frozenset(name for name, controller in self.controllers.items() if controller.threaded)
         files = {CORE: tuple(base_files), **{name: controller.files for name, controller in self.controllers.items()}}
         self._rows: dict[tuple[bool, str], tuple[tuple[ControlFile, ...], dict[str, int]]] = {}
@@ -89,6 +93,7 @@ class Hierarchy:
         for controller in self.controllers.values():
             self._css_create(self.root, controller)
             self._show_css(self.root, controller.name, ROOT_CALLER)
+        self._number_late_files()
 
     def _declare(self, is_root: bool, owner: str, rows: Iterable[ControlFile], table: FileTable) -> None:
         present = tuple(
@@ -100,6 +105,17 @@ class Hierarchy:
             if name in table:
                 raise ValueError(f"two files are named {row.name}")
             table[name] = (owner, row)
+
+    def _number_late_files(self) -> None:
+        # Modules that start later add their files behind all others of the root, which is made before.
+        number = self.root.ino + 1
+        sets = self.root.file_sets.values()
+        for late in (False, True):
+            for file_set in sets:
+                for row in file_set.rows:
+                    if (row.name in LATE_ROOT_FILES) == late:
+                        file_set.positions[row.name] = number - file_set.first_ino
+                        number += 1
 
     def file_table(self, cgroup: Cgroup) -> FileTable:
         """Every file a cgroup can have, with the name of the controller it belongs to."""
@@ -272,8 +288,8 @@ class Hierarchy:
 
     def _calc_subtree_ss(self, cgroup: Cgroup) -> frozenset[str]:
         # Source: cgroup.c:cgroup_calc_subtree_ss_mask.
-        mask = cgroup.subtree_control
         available = cgroup.ss_mask
+        mask = cgroup.subtree_control | (self._implicit_names & available)
         while True:
             wider = frozenset(mask.union(*(self.controllers[name].depends_on for name in mask)) & available)
             if wider == mask:
@@ -290,7 +306,7 @@ class Hierarchy:
                 continue
             if cgroup.own_css(name) is None:
                 self._css_create(cgroup, controller)
-            if name in control:
+            if name in control or controller.implicit:
                 self._show_css(cgroup, name, caller)
 
     def _disable_css(self, cgroup: Cgroup) -> None:
@@ -304,7 +320,7 @@ class Hierarchy:
                 cgroup.css.pop(name, None)
                 cgroup.hidden_css.pop(name, None)
                 self._css_kill(css)
-            elif name not in control:
+            elif name not in control and not css.controller.implicit:
                 cgroup.remove_files(name)
                 cgroup.css.pop(name, None)
                 cgroup.hidden_css[name] = css

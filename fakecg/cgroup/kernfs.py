@@ -69,7 +69,7 @@ class FileNode:
         self.row = row
         self.css = css
         self.cgroup = cgroup
-        self.ino = fileset.first_ino + fileset.position(row)
+        self.ino = fileset.first_ino + fileset.positions[row.name]
         self.mode = row.default_mode
         self.uid = fileset.uid
         self.gid = fileset.gid
@@ -100,18 +100,17 @@ class FileSet:
     """The files that appeared in a cgroup together: those of the core, or those of one controller.
 
     Nodes are made when somebody asks for one; numbers, owner and time are those of the moment the set appeared.
+
+    Attributes:
+        positions: inode number of each file by name, counted from ``first_ino``.
     """
 
-    __slots__ = ("_index", "created_ns", "first_ino", "gid", "rows", "uid")
+    __slots__ = ("created_ns", "first_ino", "gid", "positions", "rows", "uid")
 
-    def __init__(self, rows: tuple[ControlFile, ...], index: dict[str, int], first_ino: int, owner: Caller, created_ns: int) -> None:
+    def __init__(self, rows: tuple[ControlFile, ...], positions: dict[str, int], first_ino: int, owner: Caller, created_ns: int) -> None:
         self.rows = rows
-        self._index = index
+        self.positions = positions
         self.first_ino = first_ino
         self.uid = owner.uid
         self.gid = owner.gid
         self.created_ns = created_ns
-
-    def position(self, row: ControlFile) -> int:
-        """Place of a row within the set."""
-        return self._index[row.name]

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from fakecg.cgroup.cftype import Caller
     from fakecg.cgroup.cgroup import Cgroup
 
-#: Controllers of a golden kernel that subtree_control knows by name but never offers: they are on everywhere by themselves.
-IMPLICIT = frozenset({"perf_event"})
-
 
 def show_type(cgroup: Cgroup) -> str:
     """One of ``domain``, ``domain threaded``, ``domain invalid``, ``threaded``. Source: cgroup.c:cgroup_type_show."""
@@ -75,14 +72,14 @@ def parse_subtree_control(cgroup: Cgroup, data: bytes) -> tuple[frozenset[str], 
     Raises:
         InvalidInput: a token that is not a sign and the name of a controller (EINVAL).
     """
-    known = cgroup.hierarchy.controller_names | IMPLICIT
+    known = cgroup.hierarchy.ss_names
     wanted: dict[str, bool] = {}
     for token in kstrip(data).split(b" "):
         if not token:
             continue
         sign, name = token[:1], token[1:].decode("latin-1")
         if name not in known or sign not in (b"+", b"-"):
-            raise InvalidInput(f"not + or - and a controller: {token[:40]!r} (known: {' '.join(cgroup.hierarchy.controllers)})")
+            raise InvalidInput(f"not + or - and a controller: {token[:40]!r} (known: {' '.join(sorted(known))})")
         wanted[name] = sign == b"+"
     enable = frozenset(name for name, on in wanted.items() if on)
     return enable, frozenset(wanted) - enable

@@ -1,4 +1,4 @@
-"""hugetlb, rdma and misc: controllers of resources the emulated machine has none of.
+"""hugetlb, rdma, misc and perf_event: controllers of resources the emulated machine has none of.
 
 Mirrors the interface half of mm/hugetlb_cgroup.c, kernel/cgroup/rdma.c and misc.c on a machine without huge pages in use, rdma devices and
 misc resources. They are here so that a program that turns on every controller, or looks for the files, finds what it finds on a kernel of
@@ -130,3 +130,11 @@ class MiscController(Controller):
         ControlFile(name="misc.events", show=_constant(""), notifies=True, fidelity="zero", summary=_NO_MISC),
         ControlFile(name="misc.events.local", show=_constant(""), notifies=True, fidelity="zero", summary=_NO_MISC),
     )
+
+
+class PerfEventController(Controller):
+    """The controller named ``perf_event``: without files, and on by itself."""
+
+    name = "perf_event"
+    threaded = True
+    implicit = True

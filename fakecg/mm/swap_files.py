@@ -25,11 +25,11 @@ SWAP_FILES = (
         lambda memcg: memcg.swap.usage * PAGE_SIZE,
         "Swap slots in use, in bytes: on disk, in zswap, all-zero, and those of pages back in memory that kept theirs.",
     ),
-    peak("memory.swap.peak", lambda memcg: memcg.swap, "Highest memory.swap.current; any write restarts the mark of this open file."),
     limit(
         "memory.swap.high", lambda memcg: memcg.swap.high, _put_high, "Above it, tasks that charge memory are throttled."
     ),
     limit("memory.swap.max", lambda memcg: memcg.swap.max, _put_max, "Slots the cgroup may use; nothing is freed when lowered."),
+    peak("memory.swap.peak", lambda memcg: memcg.swap, "Highest memory.swap.current; any write restarts the mark of this open file."),
     ControlFile(
         name="memory.swap.events",
         show=lambda memcg, _: flat_keyed(

@@ -17,6 +17,7 @@ from fakecg.cgroup.css import Controller, Css
 from fakecg.cgroup.hierarchy import Hierarchy, require_live
 from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.pids_files import PidsController
+from fakecg.cgroup.unused_files import PerfEventController
 from fakecg.sched.clock import ManualClock
 from fakecg.sched.task import Change, Task, ThreadInfo
 from fakecg.sched.timer import TimerQueue
@@ -120,7 +121,7 @@ class Tree:
             self.clock,
             self.timers,
             Features.select(profile),
-            (PidsController(), self.memory, IoController(), CpuController()),
+            (PidsController(), self.memory, IoController(), PerfEventController(), CpuController()),
             task_source=self.real,
         )
 

@@ -19,7 +19,7 @@ def test_inode_numbers_count_over_directories_and_files() -> None:
     tree = Tree()
     root = tree["/"]
     assert root.ino == 1
-    assert [root.lookup_node(row.name.encode()).ino for row in root.files()] == list(range(2, 2 + len(root.files())))
+    assert sorted(root.lookup_node(row.name.encode()).ino for row in root.files()) == list(range(2, 2 + len(root.files())))
     a = tree.mkdir("a")
     assert a.ino == 2 + len(root.files())
     b = tree.mkdir("b")
@@ -298,6 +298,18 @@ def test_stat_counts_descendants_and_states_in_order(tree: Tree) -> None:
     counts = {line.split()[0]: int(line.split()[1]) for line in stat}
     assert (counts["nr_subsys_pids"], counts["nr_subsys_memory"], counts["nr_subsys_perf_event"]) == (2, 1, 2)
     assert list(counts)[10] == "nr_dying_descendants"
+
+
+def test_an_implicit_controller_is_on_everywhere_once_the_root_changed_its_controllers() -> None:
+    tree = Tree()
+    tree.mkdir("a")
+    assert "nr_subsys_perf_event 0\n" in tree.read("/a/cgroup.stat")
+    tree.write("/cgroup.subtree_control", "+pids")
+    tree.mkdir("a/b")
+    assert "nr_subsys_perf_event 2\n" in tree.read("/a/cgroup.stat")
+    tree.write("/cgroup.subtree_control", "-pids")
+    assert "nr_subsys_perf_event 2\n" in tree.read("/a/cgroup.stat")
+    assert tree.read("/a/cgroup.controllers") == ""
 
 
 def test_removed_cgroups_are_dying_until_nothing_holds_them(tree: Tree) -> None:

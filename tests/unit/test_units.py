@@ -145,8 +145,8 @@ def test_kstrtoull_takes_one_newline_and_no_blank() -> None:
 
 
 def test_kstrtouint_refuses_negative_and_33_bits() -> None:
-    assert units.kstrtouint(b"4294967295") == 0xFFFFFFFF
-    for data, code in ((b"-1", errno.EINVAL), (b"4294967296", errno.ERANGE)):
+    assert units.kstrtouint(b"4294967295\n") == 0xFFFFFFFF
+    for data, code in ((b"-1", errno.EINVAL), (b" 1", errno.EINVAL), (b"4294967296", errno.ERANGE)):
         with pytest.raises(ControlError) as caught:
             units.kstrtouint(data)
         assert caught.value.errno == code

@@ -1,0 +1,19 @@
+"""Recorded cases that the emulator answers differently, and why.
+
+They count as failed in the score. A case in here that passes is an error, and so is an entry that matches no case.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+#: (backend, case) patterns to reasons; ``*`` for every backend.
+DEVIATIONS: dict[tuple[str, str], str] = {}
+
+
+def reason(backend: str, case: str) -> str | None:
+    """Why a case is expected to differ; None if it is expected to pass."""
+    for (backend_pattern, case_pattern), why in DEVIATIONS.items():
+        if fnmatchcase(backend, backend_pattern) and fnmatchcase(case, case_pattern):
+            return why
+    return None
