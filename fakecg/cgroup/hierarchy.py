@@ -30,8 +30,8 @@ SUBSYS_ORDER = ("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids"
 #: A removed cgroup that nothing holds is freed after RCU grace periods and work items; measured in tens of milliseconds.
 RELEASE_DELAY_NS = 20_000_000
 ROOT_CALLER = Caller(tid=0)
-#: Files of the root that a recorded kernel adds after those of all controllers.
-LATE_ROOT_FILES = frozenset({"memory.zswap.writeback", "io.cost.qos", "io.cost.model"})
+#: Files of the root that the recorded kernel adds after those of all controllers, in this order.
+LATE_ROOT_FILES = ("memory.zswap.writeback", "io.cost.qos", "io.cost.model")
 
 FileTable = dict[bytes, tuple[str, ControlFile]]
 
@@ -108,14 +108,10 @@ class Hierarchy:
 
     def _number_late_files(self) -> None:
         # Modules that start later add their files behind all others of the root, which is made before.
-        number = self.root.ino + 1
-        sets = self.root.file_sets.values()
-        for late in (False, True):
-            for file_set in sets:
-                for row in file_set.rows:
-                    if (row.name in LATE_ROOT_FILES) == late:
-                        file_set.positions[row.name] = number - file_set.first_ino
-                        number += 1
+        rank = {name: position for position, name in enumerate(LATE_ROOT_FILES, start=1)}
+        files = [(row.name, file_set) for file_set in self.root.file_sets.values() for row in file_set.rows]
+        for ino, (name, file_set) in enumerate(sorted(files, key=lambda file: rank.get(file[0], 0)), start=self.root.ino + 1):
+            file_set.positions[name] = ino - file_set.first_ino
 
     def file_table(self, cgroup: Cgroup) -> FileTable:
         """Every file a cgroup can have, with the name of the controller it belongs to."""

@@ -131,6 +131,9 @@ class Process(ABC):
     def exit_code(self) -> int | None:
         """None while it lives; the negative signal number if one ended it."""
 
+    def wait_killed(self) -> None:
+        """Wait for the end that cgroup.kill brings about, without reaping."""
+
     @abstractmethod
     def become_zombie(self) -> None:
         """End it without reaping."""
@@ -323,7 +326,6 @@ class RealProcess(Process):
         return self._popen.poll()
 
     def wait_killed(self) -> None:
-        """Wait for the end a cgroup.kill brings about."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def become_zombie(self) -> None:
@@ -380,7 +382,9 @@ class DirectoryBackend(Backend):
 
     def write_as_process(self, path: str, data: bytes, uid: int | None = None) -> Outcome:
         command = [sys.executable, "-S", "-E", "-c", _WRITER, self.path(path)]
-        done = subprocess.run(command, input=data, capture_output=True, check=True, user=uid, group=uid, extra_groups=None if uid is None else [])
+        done = subprocess.run(
+            command, input=data, capture_output=True, check=True, user=uid, group=uid, extra_groups=None if uid is None else []
+        )
         key, value = done.stdout.decode().split()
         return {key: int(value) if key == "ret" else _SPELLING.get(value, value)}
 

@@ -74,13 +74,11 @@ def test_root_write(backend: Backend, score: Score, name: str) -> None:
 def test_kill_with_a_process(backend: Backend, score: Score, number: int) -> None:
     case = MATRIX["cgroup_kill_with_a_process"][number]
     with backend.parent() as parent:
-        process = backend.spawn(parent + "/s") if backend.mkdir(parent + "/s") is None else None
-        assert process is not None
+        backend.mkdir(f"{parent}/s")
+        process = backend.spawn(f"{parent}/s")
         result = backend.write(f"{parent}/s/cgroup.kill", data_of(case))
         if case["process_rc_after"] is not None:
-            wait = getattr(process, "wait_killed", None)
-            if wait is not None:
-                wait()
+            process.wait_killed()
         events = backend.read(f"{parent}/s/cgroup.events")
         expected = {key: value for key, value in case.items() if key != "in"}
         score.check(f"kill {case['in']!r}", {**result, "process_rc_after": process.exit_code(), "events": events}, expected)
