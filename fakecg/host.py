@@ -127,6 +127,7 @@ class Host:
         enable_controllers: bool = True,
     ) -> None:
         self.lock = threading.Lock()
+        self._waiters: list[None] = []
         self.clock: Clock = ManualClock() if clock is None else clock
         self.timers = TimerQueue()
         self.seed = seed
@@ -186,19 +187,28 @@ class Host:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self.lock:
+        lock = self.lock
+        if not lock.acquire(blocking=False):
+            # Long work looks here whether anybody waits. Appending and popping are atomic.
+            self._waiters.append(None)
+            lock.acquire()
+            self._waiters.pop()
+        try:
             try:
                 yield
             except ControlError as error:
                 self.last_error = error.reason
                 log.info("%s", error)
                 raise
+        finally:
+            lock.release()
 
     def cond_resched(self) -> None:
-        """Let others have the lock. A plain hand-over would give it back to this thread nearly always."""
-        self.lock.release()
-        time.sleep(0)
-        self.lock.acquire()
+        """Let whoever waits have the lock. Without the pause this thread would nearly always get it back first."""
+        if self._waiters:
+            self.lock.release()
+            time.sleep(0)
+            self.lock.acquire()
 
     def _drive(self, steps: Generator[Any, None, Result], interrupted: Callable[[], bool] | None = None) -> Result:
         """Run work to its end, step by step; the lock is held in each step."""

@@ -30,9 +30,7 @@ class RstatTree:
                 node.total = [value + change for value, change in zip(node.total, delta, strict=True)]
                 parent = node.parent
                 if parent is not None:
-                    parent.pending = (
-                        delta if parent.pending is None else [a + b for a, b in zip(parent.pending, delta, strict=True)]
-                    )
+                    parent.pending = delta if parent.pending is None else [a + b for a, b in zip(parent.pending, delta, strict=True)]
                     if not parent.updated:
                         parent.mark_updated()
 

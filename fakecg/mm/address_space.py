@@ -100,19 +100,25 @@ class SyntheticAddressSpace:
     def contents(self, pages: Sequence[int]) -> list[Buffer]:
         """Views into the arena."""
         view, base = self._view, self.base
+        if isinstance(pages, range):
+            start = (pages.start - base) << 12
+            return [view[offset : offset + PAGE_SIZE] for offset in range(start, start + (len(pages) << 12), PAGE_SIZE)]
         return [view[offset : offset + PAGE_SIZE] for offset in [(page - base) << 12 for page in pages]]
 
     def take(self, pages: Sequence[int]) -> None:
         """Remember the frames; a batch of them goes back to the operating system at once."""
-        first = last = pages[0]
         runs = self._taken
-        for page in pages[1:]:
-            if page == last + 1:
-                last = page
-                continue
+        if isinstance(pages, range):
+            runs.append((pages.start, pages.stop - 1))
+        else:
+            first = last = pages[0]
+            for page in pages[1:]:
+                if page == last + 1:
+                    last = page
+                    continue
+                runs.append((first, last))
+                first = last = page
             runs.append((first, last))
-            first = last = page
-        runs.append((first, last))
         self._nr_taken += len(pages)
         if self._nr_taken >= _MADVISE_PAGES:
             self.trim()

@@ -126,7 +126,7 @@ def _reclaim_stalled(machine: Machine, memcg: MemCgroup, nr_pages: int, mm: MmSt
     nr_reclaimed = yield from try_to_free_mem_cgroup_pages(machine, memcg, nr_pages)
     stall_ns = machine.reclaim_cost_ns - before_ns
     if mm is not None:
-        mm.stall(stall_ns)
+        mm.stall_in_reclaim(stall_ns)
     return nr_reclaimed
 
 

@@ -52,7 +52,7 @@ def read_cache(
         nr_pages = yield from machine.charge_pages(memcg, end - page, ChargeContext(mm), stop_at_refill=True)
         if not nr_pages or mm.is_dying:
             machine.uncharge_pages(memcg, nr_pages)
-            return cost_ns
+            return cost_ns + mm.take_reclaim_ns()
         file.fill(page, page + nr_pages)
         machine.own(range(page, page + nr_pages), memcg, node)
         _add_to_cache(machine, memcg.id, node, range(page, page + nr_pages))
@@ -66,7 +66,7 @@ def read_cache(
         if mm.over_high_pages:
             yield from handle_over_high(machine, mm)
         yield None
-    return cost_ns
+    return cost_ns + mm.take_reclaim_ns()
 
 
 def _add_to_cache(machine: Machine, memcg_id: int, node: int, pages: range) -> None:

@@ -262,7 +262,7 @@ class Machine:
             before_ns = self.reclaim_cost_ns
             nr_reclaimed = yield from try_to_free_pages(self)
             if mm is not None:
-                mm.stall(self.reclaim_cost_ns - before_ns)
+                mm.stall_in_reclaim(self.reclaim_cost_ns - before_ns)
             if nr_reclaimed:
                 node.kswapd_failures = 0
                 continue
@@ -292,8 +292,11 @@ class Machine:
     def free_frames(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> None:
         """Pages of one memcg and node leave memory."""
         flags = self.table.flags
-        for page in pages:
-            flags[page] = 0
+        if isinstance(pages, range):
+            flags[pages.start : pages.stop] = bytes(len(pages))
+        else:
+            for page in pages:
+                flags[page] = 0
         for space, group in self._by_space(pages):
             space.take(group)
         nr_pages = len(pages)
@@ -306,7 +309,8 @@ class Machine:
 
     def _by_space(self, pages: Sequence[int]) -> list[tuple[SyntheticAddressSpace, Sequence[int]]]:
         first = self.space_of(pages[0])
-        if min(pages) >= first.base and max(pages) < first.base + first.nr_pages:
+        low, high = (pages[0], pages[-1]) if isinstance(pages, range) else (min(pages), max(pages))
+        if low >= first.base and high < first.base + first.nr_pages:
             return [(first, pages)]
         space_of = self.table.space
         return [(self.space_of(group[0]), group) for group in (list(group) for _, group in groupby(pages, key=space_of.__getitem__))]

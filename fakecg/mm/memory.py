@@ -54,7 +54,7 @@ def touch_range(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, st
             first += handled
             if mm.over_high_pages:
                 yield from handle_over_high(machine, mm)
-    return cost_ns
+    return cost_ns + mm.take_reclaim_ns()
 
 
 def touch_pages(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, indices: Sequence[int], write: bool = False) -> Touch:
@@ -70,12 +70,12 @@ def touch_pages(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, in
             continue
         while not flags[page] & MAPPED:
             if mm.is_dying:
-                return cost_ns
+                return cost_ns + mm.take_reclaim_ns()
             _, fault_ns = yield from _fault(machine, mm, space, page, page + 1, write)
             cost_ns += fault_ns
             if mm.over_high_pages:
                 yield from handle_over_high(machine, mm)
-    return cost_ns
+    return cost_ns + mm.take_reclaim_ns()
 
 
 def _fault(

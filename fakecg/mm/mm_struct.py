@@ -21,6 +21,7 @@ class MmStruct:
         over_high_pages: charged above memory.high since the last return to user mode (memcg_nr_pages_over_high).
         busy_until_ns: the task's own time, where it is ahead of the clock.
         stalled_ns: time spent in memstall sections.
+        reclaim_ns: time spent in direct reclaim that no touch has paid for yet.
         is_dying: killed or exiting.
     """
 
@@ -30,6 +31,7 @@ class MmStruct:
         self.spaces: list[SyntheticAddressSpace] = []
         self.over_high_pages = 0
         self.stalled_ns = 0
+        self.reclaim_ns = 0
         self.busy_until_ns = 0
         self.is_dying = False
 
@@ -47,6 +49,16 @@ class MmStruct:
             self.busy_until_ns = start_ns + duration_ns
             self.stalled_ns += duration_ns
             self.task.cgroup.psi.memstall(duration_ns, start_ns)
+
+    def stall_in_reclaim(self, duration_ns: int) -> None:
+        """Account direct reclaim, which is a stall and a part of what the current touch takes."""
+        self.reclaim_ns += duration_ns
+        self.stall(duration_ns)
+
+    def take_reclaim_ns(self) -> int:
+        """Time of direct reclaim since the last call."""
+        reclaim_ns, self.reclaim_ns = self.reclaim_ns, 0
+        return reclaim_ns
 
     def nr_resident(self) -> tuple[int, int, int]:
         """Pages in memory, in zswap, and in swap elsewhere."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Sequence
 
 from sortedcontainers import SortedDict
 
@@ -39,9 +40,25 @@ def _bytes_table(change: dict[int, int]) -> bytes:
 #: translate() tables of a touch: a mapped page becomes young, and dirty by a write; others stay as they are.
 READ_TOUCH = _bytes_table({value: value | YOUNG for value in range(256) if value & MAPPED})
 WRITE_TOUCH = _bytes_table({value: value | YOUNG | DIRTY for value in range(256) if value & MAPPED})
+#: translate() table that clears REFERENCED.
+UNREFERENCE = _bytes_table({value: value & ~REFERENCED for value in range(256)})
+#: translate() table that clears MAPPED.
+UNMAP = _bytes_table({value: value & ~MAPPED for value in range(256)})
 _unmapped = [value for value in range(256) if not value & MAPPED]
 #: Finds a run of pages without a pte.
 MISSES = re.compile(b"[" + b"".join(re.escape(bytes([value])) for value in _unmapped) + b"]+", re.DOTALL)
+
+
+
+def as_run(pages: list[int]) -> Sequence[int]:
+    """The same pages as a range if they are neighbours in ascending order: what is done to a range is done to slices of the columns."""
+    first = pages[0]
+    if pages[-1] - first == len(pages) - 1:
+        run = range(first, first + len(pages))
+        if pages == list(run):
+            return run
+    return pages
+
 
 #: No shadow: the page was never evicted.
 NO_SHADOW = -1
@@ -70,6 +87,29 @@ class PageTable:
         self.node = bytearray(1)
         self.shadow = array("q", [NO_SHADOW])
         self._free: SortedDict[int, int] = SortedDict()
+
+    def slots_of(self, pages: Sequence[int]) -> Sequence[int]:
+        """The pages' slots."""
+        if isinstance(pages, range):
+            return self.slot[pages.start : pages.stop]
+        slot = self.slot
+        return [slot[page] for page in pages]
+
+    def kinds(self, pages: Sequence[int]) -> set[int]:
+        """The different flag bytes among pages."""
+        if isinstance(pages, range):
+            return set(self.flags[pages.start : pages.stop])
+        flags = self.flags
+        return {flags[page] for page in pages}
+
+    def apply(self, pages: Sequence[int], translation: bytes) -> None:
+        """Change the flags of pages by a translate() table."""
+        flags = self.flags
+        if isinstance(pages, range):
+            flags[pages.start : pages.stop] = flags[pages.start : pages.stop].translate(translation)
+            return
+        for page in pages:
+            flags[page] = translation[flags[page]]
 
     def alloc_range(self, nr_pages: int, space: int) -> int:
         """Reserve a range of pages for an owner; returns its first page. All pages are absent. Cost: O(nr_pages)."""

@@ -6,12 +6,13 @@ slots, compression and counters are handled for the batch at once; the result is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fakecg.abi.stat import NR_ANON_MAPPED, NR_FILE_MAPPED, NR_FILE_PAGES, NR_SWAPCACHE, PGACTIVATE
 from fakecg.mm import workingset
-from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, REFERENCED, WRITEBACK, YOUNG
+from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, REFERENCED, UNMAP, UNREFERENCE, WRITEBACK, YOUNG
 
 if TYPE_CHECKING:
     from fakecg.mm.lruvec import Lruvec
@@ -34,16 +35,19 @@ class ShrinkResult:
     nr_pageout: int = 0
 
 
-def shrink_folio_list(machine: Machine, lruvec: Lruvec, pages: list[int], is_file: bool, sc: ScanControl) -> ShrinkResult:
+def shrink_folio_list(machine: Machine, lruvec: Lruvec, pages: Sequence[int], is_file: bool, sc: ScanControl) -> ShrinkResult:
     """Free what can be freed of isolated pages."""
     result = ShrinkResult()
-    flags = machine.table.flags
+    table = machine.table
+    flags = table.flags
     machine.collect_young(pages)
-    kinds = {flags[page] for page in pages}
-    if any(kind & (YOUNG | REFERENCED | WRITEBACK) for kind in kinds):
-        candidates, kept = _check_references(machine, pages, is_file, sc)
-    else:
-        candidates, kept = pages, []
+    kinds = table.kinds(pages)
+    candidates: Sequence[int] = pages
+    kept: list[int] = []
+    if any(kind & (YOUNG | WRITEBACK) for kind in kinds):
+        candidates, kept = _check_references(machine, pages, sc)
+    elif any(kind & REFERENCED for kind in kinds):
+        table.apply(pages, UNREFERENCE)
     if candidates:
         if is_file:
             refused = _free_file_pages(machine, lruvec, candidates, sc, result)
@@ -62,7 +66,7 @@ def shrink_folio_list(machine: Machine, lruvec: Lruvec, pages: list[int], is_fil
     return result
 
 
-def _check_references(machine: Machine, pages: list[int], is_file: bool, sc: ScanControl) -> tuple[list[int], list[int]]:
+def _check_references(machine: Machine, pages: Sequence[int], sc: ScanControl) -> tuple[list[int], list[int]]:
     """Split a batch into candidates and kept pages; clears the young bits it finds. Source: folio_check_references."""
     flags = machine.table.flags
     sees_young = machine.sees_young(pages, sc.target)
@@ -83,7 +87,7 @@ def _check_references(machine: Machine, pages: list[int], is_file: bool, sc: Sca
     return candidates, kept
 
 
-def _free_file_pages(machine: Machine, lruvec: Lruvec, pages: list[int], sc: ScanControl, result: ShrinkResult) -> list[int]:
+def _free_file_pages(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc: ScanControl, result: ShrinkResult) -> list[int]:
     """Drop clean page cache; dirty pages are activated and wait for the flusher."""
     flags = machine.table.flags
     refused = [page for page in pages if flags[page] & DIRTY]
@@ -104,17 +108,23 @@ def _free_file_pages(machine: Machine, lruvec: Lruvec, pages: list[int], sc: Sca
 
 
 def _free_anon_pages(
-    machine: Machine, lruvec: Lruvec, pages: list[int], kinds: set[int], sc: ScanControl, result: ShrinkResult
+    machine: Machine, lruvec: Lruvec, pages: Sequence[int], kinds: set[int], sc: ScanControl, result: ShrinkResult
 ) -> list[int]:
     """Give each page a slot, unmap it, write it out if its slot does not hold it yet, free it; returns pages that stay."""
     table, memcg = machine.table, lruvec.memcg
-    flags, slot_of = table.flags, table.slot
+    flags = table.flags
     refused: list[int] = []
-    new = [page for page in pages if not slot_of[page]]
+    slots = table.slots_of(pages)
+    if not any(slots):
+        new = pages
+    elif all(slots):
+        new = ()
+    else:
+        new = [page for page, slot in zip(pages, slots, strict=True) if not slot]
     if new:
         nr_added = machine.swap_cache.add_to_swap(memcg, lruvec.node, new)
         if nr_added < len(new):
-            refused = new[nr_added:]
+            refused = list(new[nr_added:])
             for page in refused:
                 flags[page] |= ACTIVE
             without_slot = set(refused)
@@ -127,8 +137,9 @@ def _free_anon_pages(
         nr_mapped = sum(1 for page in pages if flags[page] & MAPPED)
     if nr_mapped:
         memcg.rstat.add(lruvec.stat_base + NR_ANON_MAPPED, -nr_mapped)
-    for page in pages:
-        flags[page] &= ~MAPPED
+    table.apply(pages, UNMAP)
+    clean: Sequence[int]
+    dirty: Sequence[int]
     if all(kind & DIRTY for kind in kinds):
         clean, dirty = [], pages
     else:
@@ -147,7 +158,7 @@ def _free_anon_pages(
     return refused
 
 
-def _free(machine: Machine, lruvec: Lruvec, pages: list[int], sc: ScanControl, result: ShrinkResult) -> None:
+def _free(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc: ScanControl, result: ShrinkResult) -> None:
     """Remove pages from memory, leaving shadows. Source: __remove_mapping."""
     workingset.eviction(machine, sc.target, lruvec.node, pages)
     machine.free_frames(lruvec.memcg, lruvec.node, pages)

@@ -6,6 +6,7 @@ the way in the same three are looked at. A page is in the swap cache while it is
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -15,7 +16,7 @@ from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_Z
 from fakecg.mm import workingset
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
-from fakecg.mm.page_table import ACTIVE, DIRTY, RESIDENT, WORKINGSET, WRITEBACK
+from fakecg.mm.page_table import ACTIVE, DIRTY, RESIDENT, WORKINGSET, WRITEBACK, as_run
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
@@ -62,10 +63,13 @@ class SwapCache:
             owner.event(MEMCG_SWAP_MAX, nr_refused)
         if nr_fail or nr_refused:
             owner.event(MEMCG_SWAP_FAIL, nr_fail + nr_refused)
-        slot_of, flags = machine.table.slot, machine.table.flags
-        for page, slot in zip(pages, slots[:nr_charged], strict=False):
-            slot_of[page] = slot
-            flags[page] |= DIRTY
+        # A page without a slot is dirty: nothing else holds its bytes.
+        slot_of = machine.table.slot
+        if isinstance(pages, range) and isinstance(slots, range):
+            slot_of[pages.start : pages.start + nr_charged] = array("i", slots[:nr_charged])
+        else:
+            for page, slot in zip(pages, slots[:nr_charged], strict=False):
+                slot_of[page] = slot
         if nr_charged:
             memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_SWAPCACHE, nr_charged)
         return nr_charged
@@ -103,13 +107,13 @@ class SwapCache:
 
     # -- out --------------------------------------------------------------------------------------------------------------------------
 
-    def write_pages(self, memcg: MemCgroup, node: int, pages: list[int]) -> WriteOutcome:
+    def write_pages(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> WriteOutcome:
         """Write dirty, unmapped pages of one memcg to their slots. Source: page_io.c:swap_writepage."""
         machine = self.machine
         table, swap = machine.table, machine.swap
         outcome = WriteOutcome()
         data = machine.contents(pages)
-        slots = [table.slot[page] for page in pages]
+        slots = as_run(list(table.slots_of(pages)))
         charged = self._swap_owner(memcg)
         zeroes = [index for index, item in enumerate(data) if not item[0] and item == _ZERO_PAGE]
         if zeroes:
@@ -125,9 +129,7 @@ class SwapCache:
             pages, slots, data = [pages[i] for i in rest], [slots[i] for i in rest], [data[i] for i in rest]
         if pages:
             stored = machine.zswap.store(charged, node, slots, data)
-            zeromap, on_disk = swap.zeromap, swap.on_disk
-            for slot in slots:
-                zeromap[slot] = on_disk[slot] = 0
+            swap.forget(slots)
             nr_stored = stored.count(True)
             outcome.nr_written += nr_stored
             machine.charge_cost(nr_stored * machine.cost.zswap_store_ns)

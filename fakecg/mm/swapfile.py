@@ -66,8 +66,13 @@ class SwapDevice:
         """Slots not in use."""
         return self.nr_slots - self.nr_used
 
-    def alloc(self, nr_slots: int) -> list[int]:
-        """Take up to nr_slots slots, neighbours where there are any."""
+    def alloc(self, nr_slots: int) -> Sequence[int]:
+        """Take up to nr_slots slots, neighbours where there are any: then a range."""
+        first = self._next
+        if first + nr_slots <= self._cluster_end:
+            self._next += nr_slots
+            self.nr_used += nr_slots
+            return range(first, first + nr_slots)
         slots: list[int] = []
         while len(slots) < nr_slots:
             if self._next == self._cluster_end and not self._next_cluster():
@@ -185,11 +190,12 @@ class SwapSpace:
                 return device
         raise AssertionError(f"slot {slot} is on no device")
 
-    def alloc(self, pages: Sequence[int], memcg_id: int) -> list[int]:
-        """Slots for pages, as many as there are; the highest priority first."""
-        slots: list[int] = []
+    def alloc(self, pages: Sequence[int], memcg_id: int) -> Sequence[int]:
+        """Slots for pages, as many as there are, the highest priority first; a range if they are neighbours."""
+        slots: Sequence[int] = ()
         for device in self.devices:
-            slots += device.alloc(len(pages) - len(slots))
+            more = device.alloc(len(pages) - len(slots))
+            slots = [*slots, *more] if slots else more
             if len(slots) == len(pages):
                 break
         if slots:
@@ -202,18 +208,30 @@ class SwapSpace:
                 self.zeromap.extend(bytes(missing))
                 self.on_disk.extend(bytes(missing))
             page_of, memcg_of = self.page, self.memcg
+            if isinstance(slots, range) and isinstance(pages, range):
+                page_of[slots.start : slots.stop] = array("i", pages[: len(slots)])
+                memcg_of[slots.start : slots.stop] = array("H", [memcg_id]) * len(slots)
+                return slots
             for slot, page in zip(slots, pages, strict=False):
                 page_of[slot] = page
                 memcg_of[slot] = memcg_id
         return slots
 
+    def forget(self, slots: Sequence[int]) -> None:
+        """What the devices and the zero map have of slots is out of date."""
+        zeromap, on_disk = self.zeromap, self.on_disk
+        if isinstance(slots, range):
+            zeromap[slots.start : slots.stop] = on_disk[slots.start : slots.stop] = bytes(len(slots))
+            return
+        for slot in slots:
+            zeromap[slot] = on_disk[slot] = 0
+
     def free(self, slots: Sequence[int]) -> None:
         """Give slots back; their contents are gone."""
-        page, zeromap, on_disk = self.page, self.zeromap, self.on_disk
+        self.forget(slots)
+        page = self.page
         for slot in slots:
             page[slot] = 0
-            zeromap[slot] = 0
-            on_disk[slot] = 0
         if len(self.devices) == 1:
             self.devices[0].free(slots)
             return

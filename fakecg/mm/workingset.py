@@ -6,6 +6,7 @@ page was part of the workingset; it stands in PageTable.shadow while the page is
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,12 @@ def eviction(machine: Machine, target: MemCgroup, node: int, pages: Sequence[int
     shadow, flags = table.shadow, table.flags
     age = lruvec.nonresident_age
     low_bits = target.id << 1
+    if isinstance(pages, range) and WORKINGSET not in {state & WORKINGSET for state in set(flags[pages.start : pages.stop])}:
+        step = 1 << (_MEMCG_BITS + 1)
+        first = age * step | low_bits
+        shadow[pages.start : pages.stop] = array("q", range(first, first + step * len(pages), step))
+        age_nonresident(lruvec, len(pages))
+        return
     for page in pages:
         shadow[page] = (age << (_MEMCG_BITS + 1)) | low_bits | (1 if flags[page] & WORKINGSET else 0)
         age += 1

@@ -42,39 +42,40 @@ class SizeClass:
         object_bytes: size of an object, handle included.
         nr_pages: pages of a zspage.
         nr_objects: objects of a zspage.
-        partial: first pages of zspages with a free object; allocation takes from the last.
-        nr_used, nr_zspages: live objects and zspages.
+        current: free objects of the zspage that allocation takes from; empty when it is full.
+        partial: first pages of other zspages with free objects.
+        nr_zspages: zspages.
     """
 
-    __slots__ = ("nr_objects", "nr_pages", "nr_used", "nr_zspages", "object_bytes", "partial")
+    __slots__ = ("current", "nr_objects", "nr_pages", "nr_zspages", "object_bytes", "partial")
 
     def __init__(self, object_bytes: int, nr_pages: int) -> None:
         self.object_bytes = object_bytes
         self.nr_pages = nr_pages
         self.nr_objects = nr_pages * PAGE_SIZE // object_bytes
+        self.current: list[int] = []
         self.partial: list[int] = []
-        self.nr_used = 0
         self.nr_zspages = 0
 
 
-def _build_classes() -> tuple[list[SizeClass], list[int]]:
-    """All classes, and the class number of every length from 0 to 4096. Source: zs_create_pool."""
+def _build_classes() -> tuple[list[SizeClass], list[SizeClass]]:
+    """All classes, and the class of every length from 0 to 4096. Source: zs_create_pool."""
     sizes = list(range(ZS_MIN_ALLOC_SIZE, PAGE_SIZE + 1, ZS_SIZE_CLASS_DELTA))
     classes: list[SizeClass] = []
-    number_of_size: dict[int, int] = {}
+    class_of_size: dict[int, SizeClass] = {}
     # Downwards, because a class joins the next larger one when both pack the same number of objects into the same number of pages.
     for size in reversed(sizes):
         nr_pages = _pages_per_zspage(size)
         last = classes[-1] if classes else None
         if last is None or (last.nr_pages, last.nr_objects) != (nr_pages, nr_pages * PAGE_SIZE // size):
             classes.append(SizeClass(size, nr_pages))
-        number_of_size[size] = len(classes) - 1
-    number_of_length = []
+        class_of_size[size] = classes[-1]
+    class_of_length = []
     for length in range(PAGE_SIZE + 1):
         needed = max(ZS_MIN_ALLOC_SIZE, min(length + ZS_HANDLE_SIZE, PAGE_SIZE))
         rounded = -(-(needed - ZS_MIN_ALLOC_SIZE) // ZS_SIZE_CLASS_DELTA) * ZS_SIZE_CLASS_DELTA + ZS_MIN_ALLOC_SIZE
-        number_of_length.append(number_of_size[rounded])
-    return classes, number_of_length
+        class_of_length.append(class_of_size[rounded])
+    return classes, class_of_length
 
 
 class ZsPool:
@@ -108,31 +109,28 @@ class ZsPool:
             NoSpace: the arena is full; nothing of the batch was stored.
         """
         class_of_length = self._class_of_length
-        classes = self.classes
-        free_objects = self._free_objects
-        view = self.view
+        arena = self._arena
         handles: list[int] = []
         for item in data:
             length = len(item)
-            size_class = classes[class_of_length[length]]
-            partial = size_class.partial
-            if partial:
-                first = partial[-1]
-            else:
+            size_class = class_of_length[length]
+            try:
+                handle = size_class.current.pop()
+            except IndexError:
                 try:
-                    first = self._grow(size_class)
+                    handle = self._next_zspage(size_class).pop()
                 except NoSpace:
                     self.free(handles)
                     raise
-            objects = free_objects[first]
-            handle = objects.pop()
-            if not objects:
-                partial.pop()
-            size_class.nr_used += 1
-            # An object that straddles nothing it does not own: zspages are contiguous.
-            view[handle : handle + length] = item
+            arena[handle : handle + length] = item
             handles.append(handle)
         return handles
+
+    def _next_zspage(self, size_class: SizeClass) -> list[int]:
+        """Go on with a partly filled zspage, or a new one."""
+        first = size_class.partial.pop() if size_class.partial else self._grow(size_class)
+        size_class.current = self._free_objects[first]
+        return size_class.current
 
     def _grow(self, size_class: SizeClass) -> int:
         nr_pages = size_class.nr_pages
@@ -141,20 +139,18 @@ class ZsPool:
             first = runs.pop()
             if self._to_madvise:
                 self.trim()
+        elif self._end_page + nr_pages > self._max_pages:
+            first = self._split_run(nr_pages)
         else:
             first = self._end_page
-            if first + nr_pages > self._max_pages:
-                first = self._split_run(nr_pages)
-            else:
-                self._end_page += nr_pages
-                self._first_page.extend([first] * nr_pages)
+            self._end_page += nr_pages
+            self._first_page.extend([first] * nr_pages)
         for page in range(first, first + nr_pages):
             self._first_page[page] = first
         size = size_class.object_bytes
         start = first * PAGE_SIZE
         self._free_objects[first] = list(range(start + (size_class.nr_objects - 1) * size, start - 1, -size))
         self._class_of[first] = size_class
-        size_class.partial.append(first)
         size_class.nr_zspages += 1
         self.nr_pages += nr_pages
         return first
@@ -177,16 +173,18 @@ class ZsPool:
             first = first_page[handle >> 12]
             objects = free_objects[first]
             objects.append(handle)
-            size_class = class_of[first]
-            size_class.nr_used -= 1
             nr_free = len(objects)
-            if nr_free == 1:
-                size_class.partial.append(first)
+            size_class = class_of[first]
             if nr_free == size_class.nr_objects:
-                self._release(first, size_class)
+                self._release(first, size_class, objects)
+            elif nr_free == 1 and objects is not size_class.current:
+                size_class.partial.append(first)
 
-    def _release(self, first: int, size_class: SizeClass) -> None:
-        size_class.partial.remove(first)
+    def _release(self, first: int, size_class: SizeClass, objects: list[int]) -> None:
+        if objects is size_class.current:
+            size_class.current = []
+        elif len(objects) > 1:
+            size_class.partial.remove(first)
         size_class.nr_zspages -= 1
         del self._free_objects[first], self._class_of[first]
         nr_pages = size_class.nr_pages
@@ -195,6 +193,12 @@ class ZsPool:
         self._to_madvise.append((first, nr_pages))
         if len(self._to_madvise) >= _MADVISE_BATCH:
             self.trim()
+
+    @property
+    def nr_objects(self) -> int:
+        """Live objects."""
+        capacity = sum(size_class.nr_zspages * size_class.nr_objects for size_class in self.classes)
+        return capacity - sum(map(len, self._free_objects.values()))
 
     def trim(self) -> None:
         """Give the memory of emptied zspages back to the operating system."""

@@ -169,7 +169,11 @@ class Zswap:
         lengths = list(map(len, compressed))
         longest = max(lengths)
         results = [True] * len(slots)
-        stale = [slot for slot in slots if self.has(slot)]
+        length_of = self.length
+        if isinstance(slots, range):
+            stale = [slot for slot in slots if self.has(slot)] if any(length_of[slots.start : slots.stop]) else []
+        else:
+            stale = [slot for slot in slots if self.has(slot)]
         if stale:
             self.invalidate(stale)
         nr_incompressible = 0
@@ -188,13 +192,21 @@ class Zswap:
         owner = self._owner_number(memcg)
         self._make_room_for(max(slots))
         now_ns = self.machine.clock.now_ns()
-        handle_of, length_of, stored_ns, owner_of, referenced = self.handle, self.length, self.stored_ns, self.owner, self.referenced
-        for slot, handle, length in zip(slots, handles, lengths, strict=True):
-            handle_of[slot] = handle
-            length_of[slot] = length
-            stored_ns[slot] = now_ns
-            owner_of[slot] = owner
-            referenced[slot] = 1
+        if isinstance(slots, range):
+            where = slice(slots.start, slots.stop)
+            self.handle[where] = array("Q", handles)
+            length_of[where] = array("H", lengths)
+            self.stored_ns[where] = array("Q", [now_ns]) * len(slots)
+            self.owner[where] = array("I", [owner]) * len(slots)
+            self.referenced[where] = b"\1" * len(slots)
+        else:
+            handle_of, stored_ns, owner_of, referenced = self.handle, self.stored_ns, self.owner, self.referenced
+            for slot, handle, length in zip(slots, handles, lengths, strict=True):
+                handle_of[slot] = handle
+                length_of[slot] = length
+                stored_ns[slot] = now_ns
+                owner_of[slot] = owner
+                referenced[slot] = 1
         self.links.add(memcg.zswap_lrus[node], slots)
         nr_bytes = sum(lengths)
         self.ages[owner].add(now_ns, len(slots), nr_bytes)

@@ -148,7 +148,7 @@ def _check_zswap(machine: Machine) -> Iterator[str]:
         yield "zswap lists and entries differ"
     if zswap.counters.stored_pages != len(entries):
         yield f"stored_pages {zswap.counters.stored_pages}, entries {len(entries)}"
-    nr_used = sum(size_class.nr_used for size_class in zswap.pool.classes)
+    nr_used = zswap.pool.nr_objects
     nr_pages = sum(size_class.nr_zspages * size_class.nr_pages for size_class in zswap.pool.classes)
     if (nr_used, nr_pages) != (len(entries), zswap.pool.nr_pages):
         yield f"pool has {nr_used} objects on {nr_pages} pages; {len(entries)} entries, {zswap.pool.nr_pages} pages"

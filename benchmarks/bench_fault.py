@@ -1,0 +1,65 @@
+"""Faults on pages in zswap against a bare loop that decompresses the same entries."""
+
+from __future__ import annotations
+
+import lz4.block
+
+from benchmarks.pairing import PAGE_SIZE, arguments, report, timed
+from fakecg import Host
+from fakecg.mm.arena import new_arena
+from fakecg.mm.memory import touch_range
+from fakecg.workload.content import ContentSpec
+
+
+def main() -> None:
+    options = arguments(__doc__ or "")
+    nr_pages = options.size // PAGE_SIZE
+    ours, bare, copied = [], [], []
+    nr_loaded = 0
+    for round_number in range(options.repeat):
+        with Host(ram=options.size * 4, swap=options.size * 4, seed=options.seed + round_number) as host:
+            job = host.mkdir("job")
+            task = host.spawn(job, size=options.size, content=options.content)
+            job["memory.reclaim"] = options.size - options.size // 16
+            space = task.mm.spaces[0]
+            before = job.stat["zswpin"]
+
+            def touch_all(host: Host = host, task=task, space=space) -> None:  # type: ignore[no-untyped-def]
+                for _ in touch_range(host.machine, task.mm, space, 0, nr_pages):
+                    pass
+
+            ours.append(timed(touch_all))
+            nr_loaded = job.stat["zswpin"] - before
+        bare.append(timed(_bare(options.content, options.seed, nr_loaded, copy=False)))
+        copied.append(timed(_bare(options.content, options.seed, nr_loaded, copy=True)))
+    report("fault in from zswap", nr_loaded, ours, bare, target="(>= 0.7)")
+    report("  against decompress and copy", nr_loaded, ours, copied)
+
+
+def _bare(content: str, seed: int, nr_pages: int, *, copy: bool):  # type: ignore[no-untyped-def]
+    spec = ContentSpec.parse(content)
+    pool = bytearray()
+    entries = []
+    for index in range(nr_pages):
+        data = lz4.block.compress(spec.page(seed, index), store_size=False)
+        entries.append((len(pool), len(pool) + len(data)))
+        pool += data
+    view = memoryview(pool)
+    pages = memoryview(new_arena(nr_pages))
+    decompress = lz4.block.decompress
+
+    def only_decompress() -> None:
+        for start, end in entries:
+            decompress(view[start:end], PAGE_SIZE)
+
+    def decompress_and_copy() -> None:
+        offset = 0
+        for start, end in entries:
+            pages[offset : offset + PAGE_SIZE] = decompress(view[start:end], PAGE_SIZE)
+            offset += PAGE_SIZE
+
+    return decompress_and_copy if copy else only_decompress
+
+
+if __name__ == "__main__":
+    main()
