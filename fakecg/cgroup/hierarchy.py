@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The kernel's controllers in the order of their numbers, which is the order of every list. Source: include/linux/cgroup_subsys.h.
 SUBSYS_ORDER = ("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids", "rdma", "misc")
 #: A removed cgroup that nothing holds is freed after RCU grace periods and work items; measured in tens of milliseconds.
-RELEASE_DELAY_NS = 20_000_000
+RELEASE_DELAY_NS = 50_000_000
 ROOT_CALLER = Caller(tid=0)
 #: Files of the root that the recorded kernel adds after those of all controllers, in this order.
 LATE_ROOT_FILES = ("memory.zswap.writeback", "io.cost.qos", "io.cost.model")

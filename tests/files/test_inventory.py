@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def opens(path: str) -> dict[str, Any]:
     """Results of opening a file, as root and as somebody else."""
 
     def try_all() -> dict[str, Any]:
-        return {name: outcome(lambda flag=getattr(os, name): _open_and_close(path, flag)) for name in ("O_RDONLY", "O_WRONLY", "O_RDWR")}
+        return {name: outcome(partial(_open_and_close, path, getattr(os, name))) for name in ("O_RDONLY", "O_WRONLY", "O_RDWR")}
 
     if os.geteuid() != 0:
         pytest.fail("recorded opens are by root and by uid 1000: run as root")
@@ -184,6 +185,6 @@ def test_zswap_parameter(backend: Backend, score: Score, name: str) -> None:
     before = read()
     score.check(f"zswap_sysfs: {name}", before, INVENTORY["zswap_sysfs"][name]["content"])
     for number, case in enumerate(ZSWAP[name]):
-        result = outcome(lambda data=case["in"].encode("latin-1"): host.write(host.open_system_file(path, backend_caller), data))
+        result = outcome(partial(host.write, host.open_system_file(path, backend_caller), case["in"].encode("latin-1")))
         score.check(f"zswap_param_writes: {name} {number} {case['in']!r}", {"in": case["in"], **result, "after": read()}, case)
     host.write(host.open_system_file(path, backend_caller), before.encode())
