@@ -1,0 +1,271 @@
+"""Control of a running mount through files: one row per file of the unlisted directory ``.fakecg`` at the mount's root.
+
+Most rows are commands: write one line, words split as a shell does, options as ``key=value``; read the answer from the same descriptor.
+
+    exec 3<>MNT/.fakecg/spawn; echo "/job size=64M content=text" >&3; cat <&3; exec 3>&-
+
+Others are reports, which are just read. A refused command answers with an errno; reading the descriptor then gives the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fakecg.abi.errors import InvalidInput, UsageError
+from fakecg.abi.units import PAGE_SIZE
+from fakecg.fs.inject import Faults
+from fakecg.fs.logring import LOGGER_NAME
+from fakecg.mm.page_table import RESIDENT
+from fakecg.version import VERSION
+
+if TYPE_CHECKING:
+    from fakecg.host import Host
+
+log = logging.getLogger(LOGGER_NAME)
+
+_CHUNK_PAGES = 16384
+
+
+@dataclass(slots=True)
+class Arguments:
+    """Words of a command line."""
+
+    words: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, line: str, nr_words: int, known: tuple[str, ...]) -> Arguments:
+        """Split a line into ``nr_words`` words and the rest, which are options.
+
+        Raises:
+            UsageError: too few words, an unknown or repeated option, unbalanced quotes.
+        """
+        try:
+            pieces = shlex.split(line)
+        except ValueError as error:
+            raise UsageError(f"{error}: {line.strip()!r}") from None
+        if len(pieces) < nr_words:
+            raise UsageError(f"{nr_words} words expected, got {len(pieces)}")
+        options: dict[str, str] = {}
+        for piece in pieces[nr_words:]:
+            key, equals, value = piece.partition("=")
+            if not equals or key not in known:
+                raise UsageError(f"unknown option {piece!r}" + (f" (known: {', '.join(known)})" if known else ""))
+            if key in options:
+                raise UsageError(f"{key} is given twice")
+            options[key] = value
+        return cls(pieces[:nr_words], options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlCommand:
+    """One file of the control directory.
+
+    Attributes:
+        name: file name.
+        summary: one sentence.
+        words: names of the words a command line starts with, for the usage line.
+        options: names of its options.
+        run: carries a command out and returns the answer; None for a report.
+        report: what reading gives; None for a command without one.
+        needs: a method the host has to have.
+    """
+
+    name: str
+    summary: str
+    words: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    run: Callable[[Control, Arguments], str] | None = None
+    report: Callable[[Control], str] | None = None
+    needs: str = ""
+
+    @property
+    def mode(self) -> int:
+        """Permission bits: only the owner controls a mount, everybody may read its reports."""
+        return (0o600 if self.run else 0) | (0o444 if self.report else 0o400)
+
+    @property
+    def usage(self) -> str:
+        """What to write, as one line."""
+        return " ".join([*self.words, *(f"[{name}=...]" for name in self.options)])
+
+
+class Control:
+    """What the commands act on.
+
+    Attributes:
+        faults: rules that make operations fail on demand.
+        log_text: gives the last lines of the log.
+    """
+
+    def __init__(self, host: Host, log_text: Callable[[], str]) -> None:
+        self.host = host
+        self.faults = Faults()
+        self.log_text = log_text
+
+    def commands(self) -> list[ControlCommand]:
+        """Rows this host supports."""
+        return [command for command in COMMANDS if not command.needs or hasattr(self.host, command.needs)]
+
+    def run(self, command: ControlCommand, line: str) -> str:
+        """Carry out one command line.
+
+        Raises:
+            InvalidInput: no command, or a wrong one (EINVAL).
+            ControlError: what the command itself met.
+        """
+        if command.run is None:
+            raise InvalidInput(f".fakecg/{command.name} is a report: read it")
+        log.info("%s %s", command.name, line.strip())
+        try:
+            return command.run(self, Arguments.parse(line, len(command.words), command.options))
+        except UsageError as error:
+            raise InvalidInput(f"{command.name}: {error}") from error
+
+    def report(self, command: ControlCommand) -> str:
+        """What reading the file gives."""
+        return f"usage: {command.usage}\n" if command.report is None else command.report(self)
+
+
+def _number(text: str, what: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"not a {what}: {text!r}") from None
+
+
+def _spawn(control: Control, arguments: Arguments) -> str:
+    options: dict[str, Any] = dict(arguments.options)
+    if "size" not in options:
+        raise UsageError("size=... is missing")
+    host = control.host
+    return f"{host.spawn(host.lookup(arguments.words[0]), **options).pid}\n"
+
+
+def _ps(control: Control) -> str:
+    lines = ["pid cgroup name resident zswapped swapped"]
+    for task in control.host.tasks():
+        cgroup = task.cgroup.path() if task.cgroup is not None else "-"
+        usage = task_usage(control.host, task.pid)
+        lines.append(" ".join(map(str, (task.pid, shlex.quote(cgroup), shlex.quote(task.name), *usage))))
+    return "\n".join(lines) + "\n"
+
+
+def task_usage(host: Host, pid: int) -> tuple[int, int, int]:
+    """Where the anonymous memory of a task is: bytes resident, in zswap, and on the swap device. Cost: O(pages), in chunks of 64 MiB."""
+    machine = host.machine
+    nr_resident = nr_zswapped = nr_swapped = 0
+    job = host.jobs.get(pid)
+    for space in job.spaces if job is not None else ():
+        for begin in range(space.base, space.base + space.nr_pages, _CHUNK_PAGES):
+            end = min(begin + _CHUNK_PAGES, space.base + space.nr_pages)
+            with host.lock:
+                table = machine.table
+                slots = [
+                    slot for slot, flags in zip(table.slot[begin:end], table.flags[begin:end], strict=True) if slot and not flags & RESIDENT
+                ]
+                nr_resident += sum(1 for flags in table.flags[begin:end] if flags & RESIDENT)
+                nr_here = sum(map(machine.zswap.has, slots))
+            nr_zswapped += nr_here
+            nr_swapped += len(slots) - nr_here
+    return nr_resident * PAGE_SIZE, nr_zswapped * PAGE_SIZE, nr_swapped * PAGE_SIZE
+
+
+def _kill(control: Control, arguments: Arguments) -> str:
+    control.host.kill(_number(arguments.words[0], "pid"))
+    return ""
+
+
+def _advance(control: Control, arguments: Arguments) -> str:
+    control.host.advance(arguments.words[0])
+    return _clock(control)
+
+
+def _clock(control: Control) -> str:
+    now_ns = control.host.clock.now_ns()
+    return f"{now_ns // 1_000_000_000}.{now_ns % 1_000_000_000:09d}\n"
+
+
+def _inject(control: Control, arguments: Arguments) -> str:
+    operation, pattern, answer = arguments.words
+    count = arguments.options.get("count")
+    control.faults.add(operation, pattern, answer, None if count is None else _number(count, "number"))
+    return _faults(control)
+
+
+def _clear(control: Control, arguments: Arguments) -> str:
+    control.faults.rules.clear()
+    return ""
+
+
+def _faults(control: Control) -> str:
+    return "".join(f"{rule}\n" for rule in control.faults.rules)
+
+
+def _last_error(control: Control) -> str:
+    error = control.host.last_error
+    return f"{error}\n" if error else ""
+
+
+def _age(control: Control, arguments: Arguments) -> str:
+    host: Any = control.host
+    return str(host.age_report(host.lookup(arguments.words[0]), **arguments.options))
+
+
+def _host_report(method: str) -> Callable[[Control], str]:
+    def report(control: Control) -> str:
+        return str(getattr(control.host, method)())
+
+    return report
+
+
+def _verify(control: Control) -> str:
+    host: Any = control.host
+    return f"{host.verify()}\n"
+
+
+def _help(control: Control) -> str:
+    return "".join(f"{row.name:12}{row.summary}{f' Write: {row.usage}' if row.run else ''}\n" for row in control.commands())
+
+
+#: The files of .fakecg; a new one is a new row.
+COMMANDS: tuple[ControlCommand, ...] = (
+    ControlCommand(name="help", summary="This table.", report=_help),
+    ControlCommand(name="version", summary="Version of the emulator.", report=lambda control: f"{VERSION}\n"),
+    ControlCommand(name="pid", summary="Process that serves the mount.", report=lambda control: f"{os.getpid()}\n"),
+    ControlCommand(
+        name="spawn",
+        summary="Start a synthetic task; answers its pid.",
+        words=("CGROUP",),
+        options=("size", "content", "access", "cache", "name"),
+        run=_spawn,
+    ),
+    ControlCommand(name="ps", summary="Tasks and where their memory is.", report=_ps),
+    ControlCommand(name="kill", summary="Kill a task.", words=("PID",), run=_kill),
+    ControlCommand(name="advance", summary="Move a manual clock; answers the new time.", words=("DURATION",), run=_advance),
+    ControlCommand(name="clock", summary="Emulated boottime in seconds.", report=_clock),
+    ControlCommand(name="age", summary="Ages of a cgroup's zswap entries.", words=("CGROUP",), run=_age, needs="age_report"),
+    ControlCommand(
+        name="features",
+        summary="Every file and key: exact, simplified or absent.",
+        report=_host_report("features_report"),
+        needs="features_report",
+    ),
+    ControlCommand(name="verify", summary="Check the bytes of every page; gives the number checked.", report=_verify, needs="verify"),
+    ControlCommand(name="last_error", summary="Reason of the last refusal.", report=_last_error),
+    ControlCommand(name="log", summary="Last lines of the log.", report=lambda control: control.log_text()),
+    ControlCommand(
+        name="inject",
+        summary="Let operations fail.",
+        words=("OPERATION", "PATTERN", "ERRNO|bug"),
+        options=("count",),
+        run=_inject,
+        report=_faults,
+    ),
+    ControlCommand(name="clear", summary="Drop the rules of inject.", run=_clear),
+)

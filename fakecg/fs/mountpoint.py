@@ -1,0 +1,162 @@
+"""Mount points: what is mounted where, may we mount here, and how to get rid of a mount."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+
+from fakecg.abi.errors import UsageError
+from fakecg.fs.layout import CONTROL_DIR
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_BUSY = 3
+EXIT_STALE = 4
+
+FS_SOURCE = "fakecg"
+MNT_DETACH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of /proc/self/mountinfo."""
+
+    mount_point: str
+    fs_type: str
+    source: str
+
+
+def mount_table() -> list[MountEntry]:
+    """What is mounted in this mount namespace, oldest first. Source: fs/proc_namespace.c:show_mountinfo."""
+    entries = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _, right = line.partition(" - ")
+            fs_type, source = right.split(" ")[:2]
+            entries.append(MountEntry(_unescape(left.split(" ")[4]), fs_type, _unescape(source)))
+    return entries
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)
+
+
+def find_mount(mount_point: str) -> MountEntry | None:
+    """The topmost mount on a directory; None if there is none."""
+    path = _canonical(mount_point)
+    found = [entry for entry in mount_table() if entry.mount_point == path]
+    return found[-1] if found else None
+
+
+def _canonical(mount_point: str) -> str:
+    # realpath would ask a stale mount; resolve the directory it is in instead.
+    parent, name = os.path.split(os.path.abspath(mount_point))
+    return os.path.join(os.path.realpath(parent), name)
+
+
+def is_stale(mount_point: str) -> bool:
+    """Whether the server of the mount is gone."""
+    try:
+        os.stat(mount_point)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def prepare(mount_point: str, *, replace: bool = False, nonempty: bool = False) -> str:
+    """Check that something can be mounted here; returns the absolute path.
+
+    Args:
+        replace: unmount a stale mount first.
+        nonempty: the directory may hold files.
+
+    Raises:
+        UsageError: not a directory (exit code 2), busy or not empty (3), stale (4).
+    """
+    if is_stale(mount_point):
+        if not replace:
+            raise UsageError(f"{mount_point} is a stale mount, its server is gone: 'fakecg umount {mount_point}', or --replace", EXIT_STALE)
+        detach(mount_point)
+    if not os.path.isdir(mount_point):
+        what = "is not a directory" if os.path.lexists(mount_point) else "does not exist"
+        raise UsageError(f"mount point {mount_point} {what}", EXIT_USAGE)
+    entry = find_mount(mount_point)
+    if entry is not None:
+        raise UsageError(f"{mount_point} is busy: {entry.source} ({entry.fs_type}) is mounted there", EXIT_BUSY)
+    if not nonempty and os.listdir(mount_point):
+        raise UsageError(f"{mount_point} is not empty: choose an empty directory, or -o nonempty", EXIT_BUSY)
+    return _canonical(mount_point)
+
+
+def _umount(mount_point: str, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(mount_point), flags):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), mount_point)
+
+
+def _fusermount(mount_point: str, *, lazy: bool) -> None:
+    tool = shutil.which("fusermount3") or shutil.which("fusermount")
+    if tool is None:
+        raise UsageError("fusermount is missing: apt-get install fuse3", 5)
+    result = subprocess.run([tool, "-uz" if lazy else "-u", "--", mount_point], capture_output=True, text=True, check=False)
+    if result.returncode:
+        code = errno.EBUSY if "busy" in result.stderr else errno.EPERM
+        raise OSError(code, result.stderr.strip(), mount_point)
+
+
+def _unmount(mount_point: str, *, lazy: bool) -> None:
+    try:
+        _umount(mount_point, MNT_DETACH if lazy else 0)
+    except PermissionError:
+        _fusermount(mount_point, lazy=lazy)
+
+
+def detach(mount_point: str) -> None:
+    """Unmount now, even while files are open.
+
+    Raises:
+        UsageError: not allowed (exit code 1).
+    """
+    try:
+        _unmount(mount_point, lazy=True)
+    except OSError as error:
+        raise UsageError(f"cannot unmount {mount_point}: {error.strerror}", EXIT_FAILURE) from None
+
+
+def server_pid(mount_point: str) -> int | None:
+    """Process that serves a mount of ours; None if it does not answer."""
+    try:
+        with open(os.path.join(mount_point, CONTROL_DIR, "pid"), encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def unmount(mount_point: str, *, lazy: bool = False, wait_s: float = 10) -> None:
+    """Unmount a mount of ours and wait for its server to end.
+
+    Raises:
+        UsageError: nothing of ours is mounted there or no permission (exit code 1), in use (3).
+    """
+    entry = find_mount(mount_point)
+    if entry is None:
+        raise UsageError(f"nothing is mounted on {mount_point}", EXIT_FAILURE)
+    if entry.source != FS_SOURCE:
+        raise UsageError(f"{mount_point} is not ours: {entry.source} ({entry.fs_type}) is mounted there", EXIT_FAILURE)
+    pid = server_pid(mount_point)
+    try:
+        _unmount(mount_point, lazy=lazy)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise UsageError(f"{mount_point} is in use: close its files and leave its directories, or --lazy", EXIT_BUSY) from None
+        raise UsageError(f"cannot unmount {mount_point}: {error.strerror}", EXIT_FAILURE) from None
+    deadline = time.monotonic() + wait_s
+    while pid is not None and os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline and not lazy:
+        time.sleep(0.01)
