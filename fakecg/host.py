@@ -128,6 +128,8 @@ class Host:
     ) -> None:
         self.lock = threading.Lock()
         self._waiters: list[None] = []
+        #: Called between two steps of long work, by the thread that does it, with the lock held: a filesystem lets another thread serve.
+        self.before_resched: Callable[[], None] | None = None
         self.clock: Clock = ManualClock() if clock is None else clock
         self.timers = TimerQueue()
         self.seed = seed
@@ -205,6 +207,8 @@ class Host:
 
     def cond_resched(self) -> None:
         """Let whoever waits have the lock. Without the pause this thread would nearly always get it back first."""
+        if self.before_resched is not None:
+            self.before_resched()
         if self._waiters:
             self.lock.release()
             time.sleep(0)
@@ -321,9 +325,7 @@ class Host:
             open_file.seen = self._event_count(open_file)
             return text.encode()
 
-    def write(
-        self, open_file: OpenFile, data: bytes, writer: Caller | None = None, interrupted: Callable[[], bool] | None = None
-    ) -> int:
+    def write(self, open_file: OpenFile, data: bytes, writer: Caller | None = None, interrupted: Callable[[], bool] | None = None) -> int:
         """Write a file: one whole command. Returns the number of bytes, always all of them.
 
         Args:
