@@ -86,15 +86,10 @@ def test_limits(backend: Backend, score: Score, child: str, name: str) -> None:
     for number, (step, _) in enumerate(tries):
         prefix = "".join(f"/d{each}" for each in range(number)) if file == "max.depth" else ""
         path = f"{child}{prefix}/d{number}"
-        actual.append([step, _mkdir_result(backend, path)])
+        actual.append([step, outcome(partial(backend.mkdir, path))])
     actual.append(_live(_stat_text(backend.read(f"{child}/cgroup.stat"))))
     expected = [read_back, _live(_stat_text(stat_before)), *tries, _live(_stat_text(stat_after))]
     score.check(name, actual, expected)
-
-
-def _mkdir_result(backend: Backend, path: str) -> dict[str, Any]:
-    result = outcome(lambda: backend.mkdir(path))
-    return result
 
 
 def _live(counts: dict[str, int]) -> dict[str, int]:
