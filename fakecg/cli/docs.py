@@ -1,0 +1,91 @@
+"""docs/files.md: every interface file, made from the rows that declare them. ``python -m fakecg.cli.docs`` rewrites it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fakecg.abi.profile import DEFAULT_PROFILE, PROACTIVE_VERSIONS, PROFILES, Features
+from fakecg.cgroup.cftype import ControlFile
+from fakecg.cgroup.controllers import standard_controllers
+from fakecg.cgroup.core_files import BASE_FILES
+from fakecg.cgroup.hierarchy import SUBSYS_ORDER
+from fakecg.mm.memory_files import MEMORY_FILES
+from fakecg.mm.swap_files import SWAP_FILES
+from fakecg.mm.system_files import SYSTEM_FILES
+from fakecg.mm.zswap_files import ZSWAP_FILES
+
+PATH = Path(__file__).parents[2] / "docs" / "files.md"
+
+_HEAD = """# Interface files
+
+Made from the rows in the sources by `python -m fakecg.cli.docs`; a test fails when this page is out of date.
+
+* *root*: `both` is in the root and everywhere else, `only` in the root alone, `no` everywhere but in the root.
+* *fidelity*: `exact` behaves as the recorded kernel; `simplified` has its format and its rules, with the values of a simpler model;
+  `zero` has its format and checks what is written, and nothing ever comes of it.
+* *notice*: poll and inotify tell of changes.
+"""
+_COLUMNS = "| file | root | mode | fidelity | notice | what |\n|---|---|---|---|---|---|\n"
+_SYSTEM_HEAD = """
+## Files of the machine
+
+Values of the emulated machine, below `.fakecg/` or, with `--layout sysroot`, at the paths a program expects.
+
+| file | mode | fidelity | what |
+|---|---|---|---|
+"""
+
+
+def tables() -> Iterator[tuple[str, Sequence[ControlFile]]]:
+    """Title and rows of each group of files, in the kernel's order."""
+    yield "Core", BASE_FILES
+    controllers = {controller.name: controller.files for controller in standard_controllers()}
+    controllers["memory"] = (*MEMORY_FILES, *SWAP_FILES, *ZSWAP_FILES)
+    for name in SUBSYS_ORDER:
+        if controllers.get(name):
+            yield f"Controller {name}", controllers[name]
+
+
+def condition(row: ControlFile) -> str:
+    """Which kernels and interface versions have a file; empty for all."""
+    if row.needs is None:
+        return ""
+    profiles = [name for name in PROFILES if row.needs(Features.select(name, "none"))]
+    if len(profiles) == len(PROFILES):
+        return ""
+    if profiles:
+        return "`--profile " + "`, `".join(profiles) + "` only. "
+    versions = [version for version in PROACTIVE_VERSIONS if row.needs(Features.select(DEFAULT_PROFILE, version))]
+    return "`--proactive " + "`, `".join(versions) + "` only. "
+
+
+def render() -> str:
+    """Text of docs/files.md."""
+    parts = [_HEAD]
+    for title, rows in tables():
+        parts.append(f"\n## {title}\n\n{_COLUMNS}")
+        for row in rows:
+            where = "both" if row.on_root and row.off_root else "only" if row.on_root else "no"
+            notice = "yes" if row.notifies else ""
+            what = condition(row) + row.summary
+            parts.append(f"| `{row.name}` | {where} | {row.default_mode:04o} | {row.fidelity} | {notice} | {what} |\n")
+    parts.append(_SYSTEM_HEAD)
+    for path, row in SYSTEM_FILES.items():
+        parts.append(f"| `/{path}` | {row.default_mode:04o} | {row.fidelity} | {condition(row)}{row.summary} |\n")
+    return "".join(parts)
+
+
+def main() -> int:
+    """Rewrite the page; the exit code tells whether it was up to date."""
+    text = render()
+    if PATH.exists() and PATH.read_text(encoding="utf-8") == text:
+        return 0
+    PATH.write_text(text, encoding="utf-8")
+    print(f"{PATH}: rewritten", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
