@@ -6,10 +6,12 @@ isolated from in batches, each in LRU order: the first page of a batch is the ol
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fakecg.abi.stat import NR_ACTIVE_ANON, NR_INACTIVE_ANON, NR_INACTIVE_FILE, node_base
+from fakecg.mm.page_table import ACTIVE
 
 if TYPE_CHECKING:
     from fakecg.mm.memcontrol import MemCgroup
@@ -45,47 +47,70 @@ class LruList:
             return
         newer, older = table.newer, table.older
         before = self.head
-        if before:
-            newer[before] = pages[0]
+        first, last = pages[0], pages[-1]
+        if isinstance(pages, range):
+            older[first + 1 : last + 1] = array("i", range(first, last))
+            newer[first:last] = array("i", range(first + 1, last + 1))
         else:
-            self.tail = pages[0]
-        for page in pages:
-            older[page] = before
-            if before:
-                newer[before] = page
-            before = page
-        newer[before] = 0
-        self.head = before
+            link = first
+            for page in pages:
+                newer[link] = page
+                older[page] = link
+                link = page
+        older[first] = before
+        newer[last] = 0
+        if before:
+            newer[before] = first
+        else:
+            self.tail = first
+        self.head = last
         self.size += len(pages)
 
     def add_tail(self, table: PageTable, pages: Sequence[int]) -> None:
         """Put a batch at the tail, the last page outermost."""
+        if not pages:
+            return
         newer, older = table.newer, table.older
-        for page in pages:
-            tail = self.tail
-            newer[page] = tail
-            older[page] = 0
-            if tail:
-                older[tail] = page
-            else:
-                self.head = page
-            self.tail = page
+        tail = self.tail
+        first, last = pages[0], pages[-1]
+        if isinstance(pages, range):
+            newer[first + 1 : last + 1] = array("i", range(first, last))
+            older[first:last] = array("i", range(first + 1, last + 1))
+        else:
+            link = first
+            for page in pages:
+                older[link] = page
+                newer[page] = link
+                link = page
+        newer[first] = tail
+        older[last] = 0
+        if tail:
+            older[tail] = first
+        else:
+            self.head = first
+        self.tail = last
         self.size += len(pages)
 
-    def isolate(self, table: PageTable, nr_pages: int) -> list[int]:
-        """Take up to nr_pages off the tail, oldest first."""
+    def isolate(self, table: PageTable, nr_pages: int) -> Sequence[int]:
+        """Take up to nr_pages off the tail, oldest first; a range if they are neighbours."""
         newer = table.newer
         page = self.tail
-        pages = []
-        for _ in range(min(nr_pages, self.size)):
-            pages.append(page)
-            page = newer[page]
+        nr_pages = min(nr_pages, self.size)
+        pages: Sequence[int] = range(page, page + nr_pages)
+        if nr_pages and newer[page : page + nr_pages - 1] == array("i", pages[1:]):
+            page = newer[page + nr_pages - 1]
+        else:
+            taken = []
+            for _ in pages:
+                taken.append(page)
+                page = newer[page]
+            pages = taken
         self.tail = page
         if page:
             table.older[page] = 0
         else:
             self.head = 0
-        self.size -= len(pages)
+        self.size -= nr_pages
         return pages
 
     def remove(self, table: PageTable, page: int) -> None:
@@ -100,6 +125,24 @@ class LruList:
         else:
             self.tail = newer
         self.size -= 1
+
+    def remove_run(self, table: PageTable, pages: range) -> bool:
+        """Take neighbouring pages out if they stand here side by side, oldest first; False if they do not."""
+        first, last = pages[0], pages[-1]
+        newer, older = table.newer, table.older
+        if newer[first:last] != array("i", pages[1:]) or ACTIVE in {kind & ACTIVE for kind in table.kinds(pages)}:
+            return False
+        before, after = older[first], newer[last]
+        if before:
+            newer[before] = after
+        else:
+            self.tail = after
+        if after:
+            older[after] = before
+        else:
+            self.head = before
+        self.size -= len(pages)
+        return True
 
     def pages(self, table: PageTable) -> list[int]:
         """All pages, oldest first. Cost: O(size)."""
@@ -157,12 +200,31 @@ class Lruvec:
             self.lists[lru].add_tail(table, pages)
             self.memcg.rstat.add(self.stat_base + lru, len(pages))
 
-    def isolate(self, table: PageTable, lru: int, nr_pages: int) -> list[int]:
-        """Take a batch off the tail of a list."""
+    def isolate(self, table: PageTable, lru: int, nr_pages: int) -> Sequence[int]:
+        """Take a batch off the tail of a list; a range if the pages are neighbours."""
         pages = self.lists[lru].isolate(table, nr_pages)
         if pages:
             self.memcg.rstat.add(self.stat_base + lru, -len(pages))
         return pages
+
+    def remove_all(self, table: PageTable, lru: int, pages: Sequence[int]) -> None:
+        """Take pages out of a list and, those with the ACTIVE flag, out of its active twin."""
+        active = self.lists[lru + LRU_ACTIVE]
+        inactive = self.lists[lru]
+        if isinstance(pages, range) and inactive.remove_run(table, pages):
+            nr_active = 0
+        else:
+            flags = table.flags
+            nr_active = 0
+            for page in pages:
+                if flags[page] & ACTIVE:
+                    active.remove(table, page)
+                    nr_active += 1
+                else:
+                    inactive.remove(table, page)
+        self.memcg.rstat.add(self.stat_base + lru, nr_active - len(pages))
+        if nr_active:
+            self.memcg.rstat.add(self.stat_base + lru + LRU_ACTIVE, -nr_active)
 
     def remove(self, table: PageTable, lru: int, page: int) -> None:
         """Take one page out of a list."""

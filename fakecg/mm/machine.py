@@ -282,12 +282,16 @@ class Machine:
             node.kswapd_running = True
             self.works.append(balance_node(self, node))
 
-    def own(self, pages: Sequence[int], memcg: MemCgroup, node: int) -> None:
+    def own(self, pages: range, memcg: MemCgroup, node: int) -> None:
         """Record whom pages are charged to, and where they are."""
-        memcg_of, node_of = self.table.memcg, self.table.node
-        for page in pages:
-            memcg_of[page] = memcg.id
-            node_of[page] = node
+        self.table.set_memcg(pages, memcg.id)
+        self.table.node[pages.start : pages.stop] = bytes((node,)) * len(pages)
+
+    def by_node(self, pages: Sequence[int]) -> list[tuple[int, Sequence[int]]]:
+        """Pages grouped by the node they are on, in order."""
+        if self.nr_nodes == 1:
+            return [(0, pages)]
+        return [(node, list(group)) for node, group in groupby(pages, key=self.table.node.__getitem__)]
 
     def free_frames(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> None:
         """Pages of one memcg and node leave memory."""

@@ -44,10 +44,21 @@ WRITE_TOUCH = _bytes_table({value: value | YOUNG | DIRTY for value in range(256)
 UNREFERENCE = _bytes_table({value: value & ~REFERENCED for value in range(256)})
 #: translate() table that clears MAPPED.
 UNMAP = _bytes_table({value: value & ~MAPPED for value in range(256)})
+#: translate() tables of a page's way to the disk.
+WRITE_STARTED = _bytes_table({value: value & ~DIRTY | WRITEBACK for value in range(256)})
+WRITE_ENDED = _bytes_table({value: value & ~(WRITEBACK | ACTIVE) for value in range(256)})
+DIRTIED = _bytes_table({value: value | DIRTY for value in range(256)})
 _unmapped = [value for value in range(256) if not value & MAPPED]
 #: Finds a run of pages without a pte.
 MISSES = re.compile(b"[" + b"".join(re.escape(bytes([value])) for value in _unmapped) + b"]+", re.DOTALL)
 
+
+
+def column(values: array[int], indices: Sequence[int]) -> Sequence[int]:
+    """The values at some indices."""
+    if isinstance(indices, range):
+        return values[indices.start : indices.stop]
+    return [values[index] for index in indices]
 
 
 def as_run(pages: list[int]) -> Sequence[int]:
@@ -90,10 +101,7 @@ class PageTable:
 
     def slots_of(self, pages: Sequence[int]) -> Sequence[int]:
         """The pages' slots."""
-        if isinstance(pages, range):
-            return self.slot[pages.start : pages.stop]
-        slot = self.slot
-        return [slot[page] for page in pages]
+        return column(self.slot, pages)
 
     def kinds(self, pages: Sequence[int]) -> set[int]:
         """The different flag bytes among pages."""
@@ -101,6 +109,22 @@ class PageTable:
             return set(self.flags[pages.start : pages.stop])
         flags = self.flags
         return {flags[page] for page in pages}
+
+    def set_flags(self, pages: Sequence[int], flags: int) -> None:
+        """Give pages the same flags."""
+        if isinstance(pages, range):
+            self.flags[pages.start : pages.stop] = bytes((flags,)) * len(pages)
+            return
+        for page in pages:
+            self.flags[page] = flags
+
+    def set_memcg(self, pages: Sequence[int], memcg_id: int) -> None:
+        """Record whom pages are charged to."""
+        if isinstance(pages, range):
+            self.memcg[pages.start : pages.stop] = array("H", (memcg_id,)) * len(pages)
+            return
+        for page in pages:
+            self.memcg[page] = memcg_id
 
     def apply(self, pages: Sequence[int], translation: bytes) -> None:
         """Change the flags of pages by a translate() table."""

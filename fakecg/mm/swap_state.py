@@ -16,7 +16,7 @@ from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_Z
 from fakecg.mm import workingset
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
-from fakecg.mm.page_table import ACTIVE, DIRTY, RESIDENT, WORKINGSET, WRITEBACK, as_run
+from fakecg.mm.page_table import ACTIVE, DIRTIED, DIRTY, RESIDENT, WORKINGSET, WRITE_ENDED, WRITE_STARTED, as_run, column
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 4096
 _ZERO_PAGE = bytes(PAGE_SIZE)
+
+
+def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Positions start..stop-1 of neighbouring slots."""
+    if isinstance(slots, range):
+        return [(0, len(slots))]
+    runs = []
+    start = 0
+    for position in range(1, len(slots) + 1):
+        if position == len(slots) or slots[position] != slots[position - 1] + 1:
+            runs.append((start, position))
+            start = position
+    return runs
 
 
 @dataclass(slots=True)
@@ -40,7 +53,7 @@ class SwapCache:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self._under_io: list[int] = []
+        self._under_io: list[tuple[MemCgroup, int, Sequence[int]]] = []
 
     # -- slots ------------------------------------------------------------------------------------------------------------------------
 
@@ -145,30 +158,27 @@ class SwapCache:
         machine.vm.nr_vmscan_write += outcome.nr_written
         return outcome
 
-    def _write_to_disk(self, memcg: MemCgroup, pages: list[int], slots: list[int], data: list[Buffer]) -> int:
+    def _write_to_disk(self, memcg: MemCgroup, pages: Sequence[int], slots: Sequence[int], data: list[Buffer]) -> int:
         """Start writes of resident pages, neighbours together; returns how many succeeded. Source: page_io.c:__swap_writepage."""
         machine = self.machine
         table, swap = machine.table, machine.swap
         nr_written = 0
-        for _, group in groupby(enumerate(slots), key=lambda item: item[1] - item[0]):
-            run = [index for index, _ in group]
-            first = slots[run[0]]
+        resident = machine.memcgs[table.memcg[pages[0]]]
+        for start, stop in _runs(slots):
+            batch, first = pages[start:stop], slots[start]
             try:
-                swap.device_of(first).write(first, [data[index] for index in run])
+                swap.device_of(first).write(first, data[start:stop])
             except OSError as error:
                 # The pages stay in memory, dirty: nothing is lost.
-                machine.report_io_error(f"swap write failed, {len(run)} pages from slot {first} stay in memory: {error}")
-                for index in run:
-                    table.flags[pages[index]] |= DIRTY
+                machine.report_io_error(f"swap write failed, {stop - start} pages from slot {first} stay in memory: {error}")
+                table.apply(batch, DIRTIED)
                 continue
-            for index in run:
-                page = pages[index]
-                table.flags[page] = table.flags[page] & ~DIRTY | WRITEBACK
-                swap.on_disk[slots[index]] = 1
-                self._under_io.append(page)
-                resident = machine.memcgs[table.memcg[page]]
-                resident.rstat.add(resident.lruvecs[table.node[page]].stat_base + NR_WRITEBACK, 1)
-            nr_written += len(run)
+            table.apply(batch, WRITE_STARTED)
+            swap.on_disk[first : first + stop - start] = b"\1" * (stop - start)
+            for node, group in machine.by_node(batch):
+                self._under_io.append((resident, node, group))
+                resident.rstat.add(resident.lruvecs[node].stat_base + NR_WRITEBACK, len(group))
+            nr_written += stop - start
         if nr_written:
             memcg.rstat.add(PSWPOUT, nr_written)
             machine.vm.pswpout += nr_written
@@ -185,19 +195,14 @@ class SwapCache:
             return
         machine = self.machine
         table = machine.table
-        flags = table.flags
-        pages, self._under_io = self._under_io, []
-        pages = [page for page in pages if flags[page] & WRITEBACK]
-        for (memcg_id, node), group in groupby(pages, key=lambda page: (table.memcg[page], table.node[page])):
-            batch = list(group)
-            lruvec = machine.memcgs[memcg_id].lruvecs[node]
-            for page in batch:
-                state = flags[page]
-                lruvec.remove(table, LRU_ACTIVE_ANON if state & ACTIVE else LRU_INACTIVE_ANON, page)
-                flags[page] = state & ~(WRITEBACK | ACTIVE)
+        under_io, self._under_io = self._under_io, []
+        for memcg, node, batch in under_io:
+            lruvec = memcg.lruvecs[node]
+            lruvec.remove_all(table, LRU_INACTIVE_ANON, batch)
+            table.apply(batch, WRITE_ENDED)
             lruvec.add_tail(table, LRU_INACTIVE_ANON, batch)
-            lruvec.memcg.rstat.add(lruvec.stat_base + NR_WRITEBACK, -len(batch))
-        machine.vm.pgrotated += len(pages)
+            memcg.rstat.add(lruvec.stat_base + NR_WRITEBACK, -len(batch))
+            machine.vm.pgrotated += len(batch)
 
     # -- in ---------------------------------------------------------------------------------------------------------------------------
 
@@ -215,36 +220,33 @@ class SwapCache:
         """Charged pages enter memory and the swap cache, unmapped; returns whether any belonged to the workingset."""
         machine = self.machine
         table = machine.table
-        flags, node_of, memcg_of = table.flags, table.node, table.memcg
         machine.give(pages, data)
         restored = False
-        by_list: tuple[list[int], list[int]] = ([], [])
-        for node, group in groupby(pages, key=node_of.__getitem__):
-            batch = list(group)
-            for page in batch:
-                state = workingset.refault(machine, memcg, node, page, False)
-                flags[page] = RESIDENT | extra_flags | state
-                memcg_of[page] = memcg.id
-                by_list[1 if state & ACTIVE else 0].append(page)
-                restored = restored or bool(state & WORKINGSET)
+        for node, batch in machine.by_node(pages):
             lruvec = memcg.lruvecs[node]
-            lruvec.add(table, LRU_INACTIVE_ANON, by_list[0])
-            lruvec.add(table, LRU_ACTIVE_ANON, by_list[1])
-            by_list[0].clear()
-            by_list[1].clear()
+            table.set_memcg(batch, memcg.id)
+            states = workingset.refault_all(machine, memcg, node, batch, False)
+            if states is None:
+                table.set_flags(batch, RESIDENT | extra_flags)
+                lruvec.add(table, LRU_INACTIVE_ANON, batch)
+            else:
+                for page, state in zip(batch, states, strict=True):
+                    table.flags[page] = RESIDENT | extra_flags | state
+                    restored = restored or bool(state & WORKINGSET)
+                lruvec.add(table, LRU_INACTIVE_ANON, [page for page, state in zip(batch, states, strict=True) if not state & ACTIVE])
+                lruvec.add(table, LRU_ACTIVE_ANON, [page for page, state in zip(batch, states, strict=True) if state & ACTIVE])
             memcg.rstat.add(lruvec.stat_base + NR_SWAPCACHE, len(batch))
             machine.nodes[node].nr_free -= len(batch)
         return restored
 
-    def add_written_back(self, memcg: MemCgroup, slots: list[int], data: list[bytes]) -> None:
+    def add_written_back(self, memcg: MemCgroup, slots: Sequence[int], data: list[bytes]) -> None:
         """Pages from zswap enter the swap cache on their way to the disk. Source: zswap.c:zswap_writeback_entry."""
-        page_of = self.machine.swap.page
-        pages = [page_of[slot] for slot in slots]
+        pages = as_run(list(column(self.machine.swap.page, slots)))
         self.add_resident(memcg, pages, data, 0)
         self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
         self.end_writeback()
 
-    def read_pages(self, memcg: MemCgroup, pages: list[int]) -> tuple[int, bool]:
+    def read_pages(self, memcg: MemCgroup, pages: Sequence[int]) -> tuple[int, bool]:
         """Bring swapped-out pages, charged already, into the swap cache.
 
         Returns the cost in nanoseconds, and whether any page belonged to the workingset. Source: page_io.c:swap_read_folio.
@@ -257,7 +259,12 @@ class SwapCache:
         slot_of = table.slot
         length_of = zswap.length
         known = len(length_of)
-        in_zswap = [page for page in pages if slot_of[page] < known and length_of[slot_of[page]]]
+        slots = as_run(list(table.slots_of(pages)))
+        if isinstance(slots, range) and slots.stop <= known and all(length_of[slots.start : slots.stop]):
+            in_zswap: Sequence[int] = pages
+        else:
+            in_zswap = [page for page in pages if slot_of[page] < known and length_of[slot_of[page]]]
+            slots = [slot_of[page] for page in in_zswap]
         cost_ns = 0
         restored = False
         if len(in_zswap) < len(pages):
@@ -280,7 +287,7 @@ class SwapCache:
                 restored |= self.add_resident(memcg, (page,), (data,), 0)
                 memcg.rstat.add(item, 1)
         if in_zswap:
-            loaded = zswap.load([slot_of[page] for page in in_zswap])
+            loaded = zswap.load(slots)
             cost_ns += machine.cost.zswap_load_ns * len(in_zswap)
             restored |= self.add_resident(memcg, in_zswap, loaded, DIRTY)
         return cost_ns, restored

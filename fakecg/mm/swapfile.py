@@ -159,6 +159,7 @@ class SwapSpace:
     """All devices, and what is known of each slot.
 
     Attributes:
+        nr_slots, nr_free: of all devices.
         page: the page whose contents a slot holds, by slot; 0 for a free slot.
         memcg: id of the memcg the slot is charged to, by slot.
         zeromap: 1 where the page was all zeroes and is nowhere stored (swap_info_struct.zeromap).
@@ -168,20 +169,16 @@ class SwapSpace:
     def __init__(self, devices: Iterable[SwapDevice]) -> None:
         self.devices = sorted(devices, key=lambda device: -device.priority)
         self.nr_slots = sum(device.nr_slots for device in self.devices)
+        self.nr_free = self.nr_slots
         self.page = array("i", [0])
         self.memcg = array("H", [0])
         self.zeromap = bytearray(1)
         self.on_disk = bytearray(1)
 
     @property
-    def nr_free(self) -> int:
-        """Free slots of all devices."""
-        return sum(device.nr_slots - device.nr_used for device in self.devices)
-
-    @property
     def nr_used(self) -> int:
         """Used slots of all devices."""
-        return sum(device.nr_used for device in self.devices)
+        return self.nr_slots - self.nr_free
 
     def device_of(self, slot: int) -> SwapDevice:
         """The device a slot is on."""
@@ -198,6 +195,7 @@ class SwapSpace:
             slots = [*slots, *more] if slots else more
             if len(slots) == len(pages):
                 break
+        self.nr_free -= len(slots)
         if slots:
             highest = max(slots)
             missing = highest + 1 - len(self.page)
@@ -229,9 +227,13 @@ class SwapSpace:
     def free(self, slots: Sequence[int]) -> None:
         """Give slots back; their contents are gone."""
         self.forget(slots)
+        self.nr_free += len(slots)
         page = self.page
-        for slot in slots:
-            page[slot] = 0
+        if isinstance(slots, range):
+            page[slots.start : slots.stop] = array("i", bytes(4 * len(slots)))
+        else:
+            for slot in slots:
+                page[slot] = 0
         if len(self.devices) == 1:
             self.devices[0].free(slots)
             return

@@ -30,7 +30,7 @@ from fakecg.abi.stat import (
 from fakecg.mm import zswap_shrinker
 from fakecg.mm.lruvec import EVICTABLE_LRUS, LRU_ACTIVE, LRU_ACTIVE_ANON, LRU_ACTIVE_FILE, LRU_FILE, LRU_INACTIVE_ANON, LRU_INACTIVE_FILE, Lruvec
 from fakecg.mm.memcontrol import MEMCG_LOW, MemCgroup
-from fakecg.mm.page_table import ACTIVE, WORKINGSET, YOUNG, as_run
+from fakecg.mm.page_table import ACTIVE, WORKINGSET, YOUNG
 from fakecg.mm.shrink_folio import shrink_folio_list
 from fakecg.mm.workingset import note_cost
 
@@ -318,7 +318,7 @@ def _shrink_inactive_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan
     sc.nr_scanned += nr_scanned
     rstat.add(base + sc.scan_item, nr_scanned)
     vm.count_scan(sc, is_file, nr_scanned)
-    result = shrink_folio_list(machine, lruvec, as_run(pages), is_file, sc)
+    result = shrink_folio_list(machine, lruvec, pages, is_file, sc)
     if result.kept:
         flags = machine.table.flags
         lruvec.add(machine.table, lru, [page for page in result.kept if not flags[page] & ACTIVE])

@@ -19,7 +19,7 @@ from fakecg.abi.stat import (
     WORKINGSET_REFAULT_ANON,
     WORKINGSET_RESTORE_ANON,
 )
-from fakecg.mm.page_table import ACTIVE, NO_SHADOW, WORKINGSET
+from fakecg.mm.page_table import ACTIVE, NO_SHADOW, WORKINGSET, column
 
 if TYPE_CHECKING:
     from fakecg.mm.lruvec import Lruvec
@@ -57,6 +57,41 @@ def eviction(machine: Machine, target: MemCgroup, node: int, pages: Sequence[int
     age_nonresident(lruvec, len(pages))
 
 
+def refault_all(machine: Machine, memcg: MemCgroup, node: int, pages: Sequence[int], is_file: bool) -> list[int] | None:
+    """Refault of each page in order; None if all of them start without flags, as after a long time they do."""
+    table = machine.table
+    shadows = column(table.shadow, pages)
+    first = shadows[0]
+    if isinstance(pages, range) and first != NO_SHADOW:
+        same = first & ((1 << (_MEMCG_BITS + 1)) - 2)
+        evicter = machine.memcgs.get(same >> 1)
+        nearest = max(shadows)
+        if (
+            evicter is not None
+            and min(shadows) != NO_SHADOW
+            and all(packed & ((1 << (_MEMCG_BITS + 1)) - 2) == same for packed in shadows)
+            and evicter.lruvecs[node].nonresident_age - (nearest >> (_MEMCG_BITS + 1)) > _workingset_size(evicter, node, is_file)
+        ):
+            table.shadow[pages.start : pages.stop] = array("q", (NO_SHADOW,)) * len(pages)
+            memcg.rstat.add(memcg.lruvecs[node].stat_base + WORKINGSET_REFAULT_ANON + (1 if is_file else 0), len(pages))
+            return None
+    states = [refault(machine, memcg, node, page, is_file) for page in pages]
+    return states if any(states) else None
+
+
+def _workingset_size(evicter: MemCgroup, node: int, is_file: bool) -> int:
+    """Pages a refaulting page competes with, as of the last flush: a burst of refaults is judged by what the lists were before it."""
+    lruvec = evicter.lruvecs[node]
+    size = lruvec.state(NR_ACTIVE_FILE)
+    if not is_file:
+        size += lruvec.state(NR_INACTIVE_FILE)
+    if evicter.nr_swap_pages() > 0:
+        size += lruvec.state(NR_ACTIVE_ANON)
+        if is_file:
+            size += lruvec.state(NR_INACTIVE_ANON)
+    return size
+
+
 def refault(machine: Machine, memcg: MemCgroup, node: int, page: int, is_file: bool) -> int:
     """A page with a shadow came back, charged to ``memcg``; returns the flags it starts with (ACTIVE, WORKINGSET or none).
 
@@ -73,17 +108,8 @@ def refault(machine: Machine, memcg: MemCgroup, node: int, page: int, is_file: b
     evicter = machine.memcgs.get((packed >> 1) & 0xFFFF)
     if evicter is None:
         return 0
-    at_eviction = evicter.lruvecs[node]
-    # Statistics as of the last flush: a burst of refaults is judged by what the lists were before it.
-    distance = at_eviction.nonresident_age - (packed >> (_MEMCG_BITS + 1))
-    size = at_eviction.state(NR_ACTIVE_FILE)
-    if not is_file:
-        size += at_eviction.state(NR_INACTIVE_FILE)
-    if evicter.nr_swap_pages() > 0:
-        size += at_eviction.state(NR_ACTIVE_ANON)
-        if is_file:
-            size += at_eviction.state(NR_INACTIVE_ANON)
-    if distance > size:
+    distance = evicter.lruvecs[node].nonresident_age - (packed >> (_MEMCG_BITS + 1))
+    if distance > _workingset_size(evicter, node, is_file):
         return 0
     age_nonresident(lruvec, 1)
     rstat.add(lruvec.stat_base + WORKINGSET_ACTIVATE_ANON + kind, 1)

@@ -20,7 +20,7 @@ ZS_SIZE_CLASS_DELTA = 16
 ZS_HANDLE_SIZE = 8
 #: CONFIG_ZSMALLOC_CHAIN_SIZE.
 CHAIN_SIZE = 8
-_MADVISE_BATCH = 64
+_MADVISE_BATCH = 256
 
 
 def _pages_per_zspage(class_size: int) -> int:
@@ -54,7 +54,7 @@ class SizeClass:
         self.nr_pages = nr_pages
         self.nr_objects = nr_pages * PAGE_SIZE // object_bytes
         self.current: list[int] = []
-        self.partial: list[int] = []
+        self.partial: dict[int, None] = {}
         self.nr_zspages = 0
 
 
@@ -128,7 +128,7 @@ class ZsPool:
 
     def _next_zspage(self, size_class: SizeClass) -> list[int]:
         """Go on with a partly filled zspage, or a new one."""
-        first = size_class.partial.pop() if size_class.partial else self._grow(size_class)
+        first = size_class.partial.popitem()[0] if size_class.partial else self._grow(size_class)
         size_class.current = self._free_objects[first]
         return size_class.current
 
@@ -178,13 +178,13 @@ class ZsPool:
             if nr_free == size_class.nr_objects:
                 self._release(first, size_class, objects)
             elif nr_free == 1 and objects is not size_class.current:
-                size_class.partial.append(first)
+                size_class.partial[first] = None
 
     def _release(self, first: int, size_class: SizeClass, objects: list[int]) -> None:
         if objects is size_class.current:
             size_class.current = []
-        elif len(objects) > 1:
-            size_class.partial.remove(first)
+        else:
+            size_class.partial.pop(first, None)
         size_class.nr_zspages -= 1
         del self._free_objects[first], self._class_of[first]
         nr_pages = size_class.nr_pages
@@ -202,8 +202,14 @@ class ZsPool:
 
     def trim(self) -> None:
         """Give the memory of emptied zspages back to the operating system."""
-        for first, nr_pages in self._to_madvise:
-            self._arena.madvise(mmap.MADV_DONTNEED, first * PAGE_SIZE, nr_pages * PAGE_SIZE)
+        start = end = 0
+        for first, nr_pages in [*sorted(self._to_madvise), (0, 0)]:
+            if first == end and nr_pages:
+                end += nr_pages
+                continue
+            if end > start:
+                self._arena.madvise(mmap.MADV_DONTNEED, start * PAGE_SIZE, (end - start) * PAGE_SIZE)
+            start, end = first, first + nr_pages
         self._to_madvise.clear()
 
     def close(self) -> None:

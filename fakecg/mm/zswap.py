@@ -11,7 +11,7 @@ the parent from then on (objcg reparenting), and its lists are spliced to the ol
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -23,6 +23,7 @@ from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
 from fakecg.abi.units import PAGE_COUNTER_MAX
 from fakecg.mm.age_index import AgeIndex
+from fakecg.mm.page_table import column
 from fakecg.mm.zsmalloc import ZsPool
 from fakecg.mm.zswap_lru import ZswapLinks, ZswapLru
 
@@ -304,24 +305,26 @@ class Zswap:
         Raises:
             DataLost: an entry is damaged; nothing was freed.
         """
-        decompress, view = lz4.block.decompress, self.pool.view
-        handle_of, length_of = self.handle, self.length
-        if self.counters.stored_incompressible_pages:
-            pages = [self.decompress(slot) for slot in slots]
-        else:
-            pages = []
-            try:
-                for slot in slots:
-                    start = handle_of[slot]
-                    page = decompress(view[start : start + length_of[slot]], PAGE_SIZE)
-                    if len(page) != PAGE_SIZE:
-                        raise ValueError(len(page))
-                    pages.append(page)
-            except (lz4.block.LZ4BlockError, ValueError):
-                # Once more, one by one, for the message.
-                pages = [self.decompress(slot) for slot in slots]
+        pages = self.decompress_all(slots)
         self._free(slots, ZSWPIN)
         self.machine.vm.zswpin += len(slots)
+        return pages
+
+    def decompress_all(self, slots: Sequence[int]) -> list[bytes]:
+        """The pages of entries; raises as decompress()."""
+        if self.counters.stored_incompressible_pages:
+            return [self.decompress(slot) for slot in slots]
+        decompress, view = lz4.block.decompress, self.pool.view
+        try:
+            pages = [
+                decompress(view[start : start + length], PAGE_SIZE)
+                for start, length in zip(column(self.handle, slots), column(self.length, slots), strict=True)
+            ]
+        except lz4.block.LZ4BlockError:
+            # Once more, one by one, for the message.
+            return [self.decompress(slot) for slot in slots]
+        if any(len(page) != PAGE_SIZE for page in pages):
+            return [self.decompress(slot) for slot in slots]
         return pages
 
     def invalidate(self, slots: Sequence[int]) -> None:
@@ -339,9 +342,12 @@ class Zswap:
         handle_of, length_of, owner_of = self.handle, self.length, self.owner
         node_of, page_of = machine.table.node, machine.swap.page
         single_node = machine.nr_nodes == 1
-        self.pool.free([handle_of[slot] for slot in slots])
-        for owner, group in groupby(slots, key=owner_of.__getitem__):
-            batch = list(group)
+        self.pool.free(column(handle_of, slots))
+        owners = column(owner_of, slots)
+        one_owner = len(owners) and owners.count(owners[0]) == len(owners)
+        batches: Iterable[tuple[int, Sequence[int]]]
+        batches = [(owners[0], slots)] if one_owner else [(owner, list(group)) for owner, group in groupby(slots, key=owner_of.__getitem__)]
+        for owner, batch in batches:
             memcg = self.owners[owner]
             assert memcg is not None
             if single_node:
@@ -349,16 +355,19 @@ class Zswap:
             else:
                 for slot in batch:
                     self.links.remove(memcg.zswap_lrus[node_of[page_of[slot]]], (slot,))
-            lengths = [length_of[slot] for slot in batch]
+            lengths = column(length_of, batch)
             nr_incompressible = lengths.count(PAGE_SIZE) if machine.features.profile.keeps_incompressible else 0
             self.counters.stored_incompressible_pages -= nr_incompressible
             nr_bytes = sum(lengths)
-            self.ages[owner].remove([self.stored_ns[slot] for slot in batch], lengths)
+            self.ages[owner].remove(column(self.stored_ns, batch), lengths)
             self._account(memcg, -len(batch), -nr_bytes, -nr_incompressible)
             if event is not None:
                 memcg.rstat.local[event] += len(batch)
-        for slot in slots:
-            length_of[slot] = 0
+        if isinstance(slots, range):
+            length_of[slots.start : slots.stop] = array("H", bytes(2 * len(slots)))
+        else:
+            for slot in slots:
+                length_of[slot] = 0
 
     def lru_of(self, slot: int) -> ZswapLru:
         """The list an entry stands on."""

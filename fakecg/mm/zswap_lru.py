@@ -45,44 +45,64 @@ class ZswapLinks:
         """Append a batch at the young end, in order."""
         younger, older = self.younger, self.older
         before = lru.youngest
-        if not before:
-            lru.oldest = slots[0]
-        for slot in slots:
-            older[slot] = before
-            if before:
-                younger[before] = slot
-            before = slot
-        younger[before] = 0
-        lru.youngest = before
+        first, last = slots[0], slots[-1]
+        if isinstance(slots, range):
+            older[first + 1 : last + 1] = array("i", range(first, last))
+            younger[first:last] = array("i", range(first + 1, last + 1))
+        else:
+            link = first
+            for slot in slots:
+                younger[link] = slot
+                older[slot] = link
+                link = slot
+        older[first] = before
+        younger[last] = 0
+        if before:
+            younger[before] = first
+        else:
+            lru.oldest = first
+        lru.youngest = last
         lru.size += len(slots)
 
     def remove(self, lru: ZswapLru, slots: Sequence[int]) -> None:
         """Take entries out, wherever they stand. Runs of neighbours cost least."""
         younger, older = self.younger, self.older
         index, end = 0, len(slots)
+        if isinstance(slots, range) and younger[slots.start : slots.stop - 1] == array("i", slots[1:]):
+            self._unlink(lru, slots[0], slots[-1])
+            lru.size -= end
+            return
         while index < end:
             first = last = slots[index]
             index += 1
             while index < end and younger[last] == slots[index]:
                 last = slots[index]
                 index += 1
-            before, after = older[first], younger[last]
-            if before:
-                younger[before] = after
-            else:
-                lru.oldest = after
-            if after:
-                older[after] = before
-            else:
-                lru.youngest = before
+            self._unlink(lru, first, last)
         lru.size -= end
 
-    def oldest(self, lru: ZswapLru, nr_entries: int) -> list[int]:
-        """Up to nr_entries from the old end, in order; they stay on the list."""
+    def _unlink(self, lru: ZswapLru, first: int, last: int) -> None:
+        """Take the chain from ``first`` up to ``last`` out."""
+        before, after = self.older[first], self.younger[last]
+        if before:
+            self.younger[before] = after
+        else:
+            lru.oldest = after
+        if after:
+            self.older[after] = before
+        else:
+            lru.youngest = before
+
+    def oldest(self, lru: ZswapLru, nr_entries: int) -> Sequence[int]:
+        """Up to nr_entries from the old end, in order, a range if they are neighbours; they stay on the list."""
         younger = self.younger
         slot = lru.oldest
+        nr_entries = min(nr_entries, lru.size)
+        run = range(slot, slot + nr_entries)
+        if nr_entries and younger[slot : slot + nr_entries - 1] == array("i", run[1:]):
+            return run
         slots = []
-        for _ in range(min(nr_entries, lru.size)):
+        for _ in run:
             slots.append(slot)
             slot = younger[slot]
         return slots

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from fakecg.abi.errors import DataLost
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.page_table import RESIDENT
+from fakecg.mm.page_table import RESIDENT, column
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
@@ -78,31 +78,30 @@ class ZswapWriteback:
         slots = zswap.links.oldest(lru, nr_to_walk)
         if not slots:
             return Walk()
-        to_write: list[int] = []
-        to_rotate: list[int] = []
+        to_write: Sequence[int]
+        to_rotate: Sequence[int] = ()
         referenced = zswap.referenced
         if cutoff_ns is None:
-            for slot in slots:
-                if referenced[slot]:
-                    referenced[slot] = 0
-                    to_rotate.append(slot)
-                else:
-                    to_write.append(slot)
+            to_rotate = [slot for slot in slots if referenced[slot]]
+            to_write = [slot for slot in slots if not referenced[slot]] if to_rotate else slots
+            for slot in to_rotate:
+                referenced[slot] = 0
         else:
             stored_ns = zswap.stored_ns
-            for slot in slots:
-                if stored_ns[slot] > cutoff_ns:
-                    to_rotate.append(slot)
-                else:
-                    referenced[slot] = 0
-                    to_write.append(slot)
+            if max(column(stored_ns, slots)) <= cutoff_ns:
+                to_write = slots
+            else:
+                to_rotate = [slot for slot in slots if stored_ns[slot] > cutoff_ns]
+                to_write = [slot for slot in slots if stored_ns[slot] <= cutoff_ns]
+            for slot in to_write:
+                referenced[slot] = 0
         if to_rotate:
             zswap.links.remove(lru, to_rotate)
             zswap.links.add(lru, to_rotate)
         walk = Walk(nr_scanned=len(slots))
-        handles = [zswap.handle[slot] for slot in to_write]
+        handles = column(zswap.handle, to_write)
         for start in range(0, len(to_write), _WRITE_BATCH):
-            batch = to_write[start : start + _WRITE_BATCH]
+            batch: Sequence[int] = to_write[start : start + _WRITE_BATCH]
             if start:
                 # Others may have run since the entries were chosen: by now one may be loaded, freed, or another's.
                 chosen = handles[start : start + _WRITE_BATCH]
@@ -121,29 +120,27 @@ class ZswapWriteback:
         zswap, table, page_of = machine.zswap, machine.table, machine.swap.page
         done = Walk()
         while slots:
-            pages = [page_of[slot] for slot in slots]
-            if any(table.flags[page] & RESIDENT for page in pages):
+            if any(kind & RESIDENT for kind in table.kinds(column(page_of, slots))):
                 zswap.counters.reject_reclaim_fail += 1
                 done.stopped = True
                 return done
             owner = machine.swap_cache.charge_target(slots[0], context)
-            same = 1
-            memcg_of_slot = machine.swap.memcg
-            while same < len(slots) and memcg_of_slot[slots[same]] == memcg_of_slot[slots[0]]:
-                same += 1
+            memcg_of_slot = column(machine.swap.memcg, slots)
+            same = next((index for index, memcg_id in enumerate(memcg_of_slot) if memcg_id != memcg_of_slot[0]), len(slots))
             nr_charged = yield from machine.charge_pages(owner, same, context)
             if not nr_charged:
                 zswap.counters.reject_reclaim_fail += 1
                 done.stopped = True
                 return done
-            batch = [slot for slot in slots[:nr_charged] if zswap.has(slot)]
-            if len(batch) < nr_charged:
+            batch = slots[:nr_charged]
+            if not all(column(zswap.length, batch)):
+                batch = [slot for slot in batch if zswap.has(slot)]
                 machine.uncharge_pages(owner, nr_charged - len(batch))
             slots = slots[nr_charged:]
             if not batch:
                 continue
             try:
-                data = [zswap.decompress(slot) for slot in batch]
+                data = zswap.decompress_all(batch)
             except DataLost as error:
                 machine.report_bug(error)
                 zswap.counters.reject_reclaim_fail += 1
@@ -151,7 +148,7 @@ class ZswapWriteback:
                 done.stopped = True
                 return done
             done.nr_written += len(batch)
-            done.compressed_bytes += sum(zswap.length[slot] for slot in batch)
+            done.compressed_bytes += sum(column(zswap.length, batch))
             zswap.free_written_back(batch)
             zswap.counters.written_back_pages += len(batch)
             machine.vm.zswpwb += len(batch)
