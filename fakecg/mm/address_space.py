@@ -6,19 +6,18 @@ with bytes, collect the young bits. Nothing above knows whose memory it is.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from fakecg.mm.arena import new_arena
+from fakecg.mm.arena import release_free_memory
 
 if TYPE_CHECKING:
     from fakecg.mm.mm_struct import MmStruct
 
 PAGE_SIZE = 4096
 Buffer = bytes | memoryview
-#: Freed frames are handed to the operating system in batches of this many pages.
-_MADVISE_PAGES = 512
+#: Memory of taken frames goes back to the operating system after this many pages.
+_RELEASE_PAGES = 16384
 
 
 class Content(Protocol):
@@ -66,10 +65,20 @@ class AddressSpace(Protocol):
 
 
 class SyntheticAddressSpace:
-    """An arena of anonymous memory whose contents follow from a seed.
+    """Pages whose contents follow from a seed.
 
-    Touches set the flags in the page table themselves, so there is nothing to collect.
+    A frame is a bytes object: what zswap decompressed or the device read is the frame, without another copy. Touches set the flags in the
+    page table themselves, so there is nothing to collect.
+
+    Attributes:
+        written: what was written to pages since their first touch, by index; None of it is forgotten when a page is taken.
+        node_of: NUMA policy: node of each page by index, or None for the first node with free memory.
+        readahead: the window of the last swap readahead: faulting page, size, hits (vm_area_struct.swap_readahead_info).
+        ahead: pages read ahead and not used yet (PG_readahead).
+        dirty: dirty pages of a file, in the order they were dirtied.
     """
+
+    _nr_taken = 0
 
     def __init__(
         self, number: int, base: int, nr_pages: int, mm: MmStruct | None, content: Content, seed: int, *, is_file: bool = False, name: str = ""
@@ -82,71 +91,42 @@ class SyntheticAddressSpace:
         self.name = name
         self.content = content
         self.seed = seed
-        #: How often a page was rewritten, where that is not 0.
-        self.generations: dict[int, int] = {}
-        #: NUMA policy: node of each page by index, or None for the first node with free memory.
+        self.written: dict[int, bytes] = {}
         self.node_of: Sequence[int] | None = None
-        #: The window of the last swap readahead: (faulting page, size, hits). Source: vm_area_struct.swap_readahead_info.
         self.readahead = (0, 0, 4)
-        #: Pages read ahead and not used yet (PG_readahead).
         self.ahead: set[int] = set()
-        #: Dirty pages of a file, in the order they were dirtied.
         self.dirty: list[int] = []
-        self._arena = new_arena(nr_pages)
-        self._view = memoryview(self._arena)
-        self._taken: list[tuple[int, int]] = []
-        self._nr_taken = 0
+        self._frames: list[Buffer | None] = [None] * nr_pages
 
     def contents(self, pages: Sequence[int]) -> list[Buffer]:
-        """Views into the arena."""
-        view, base = self._view, self.base
+        """The frames."""
+        frames, base = self._frames, self.base
         if isinstance(pages, range):
-            start = (pages.start - base) << 12
-            return [view[offset : offset + PAGE_SIZE] for offset in range(start, start + (len(pages) << 12), PAGE_SIZE)]
-        return [view[offset : offset + PAGE_SIZE] for offset in [(page - base) << 12 for page in pages]]
+            return frames[pages.start - base : pages.stop - base]  # type: ignore[return-value]
+        return [frames[page - base] for page in pages]  # type: ignore[misc]
 
     def take(self, pages: Sequence[int]) -> None:
-        """Remember the frames; a batch of them goes back to the operating system at once."""
-        runs = self._taken
+        """Drop the frames; every so often their memory goes back to the operating system."""
+        frames, base = self._frames, self.base
         if isinstance(pages, range):
-            runs.append((pages.start, pages.stop - 1))
+            frames[pages.start - base : pages.stop - base] = [None] * len(pages)
         else:
-            first = last = pages[0]
-            for page in pages[1:]:
-                if page == last + 1:
-                    last = page
-                    continue
-                runs.append((first, last))
-                first = last = page
-            runs.append((first, last))
-        self._nr_taken += len(pages)
-        if self._nr_taken >= _MADVISE_PAGES:
-            self.trim()
-
-    def trim(self) -> None:
-        """Give the memory of taken frames back to the operating system."""
-        if not self._nr_taken:
-            return
-        base = self.base
-        runs = sorted(self._taken)
-        start, end = runs[0]
-        for first, last in [*runs[1:], (-1, -1)]:
-            if first == end + 1:
-                end = last
-                continue
-            self._arena.madvise(mmap.MADV_DONTNEED, (start - base) * PAGE_SIZE, (end + 1 - start) * PAGE_SIZE)
-            start, end = first, last
-        self._taken.clear()
-        self._nr_taken = 0
+            for page in pages:
+                frames[page - base] = None
+        cls = SyntheticAddressSpace
+        cls._nr_taken += len(pages)
+        if cls._nr_taken >= _RELEASE_PAGES:
+            cls._nr_taken = 0
+            release_free_memory()
 
     def give(self, pages: Sequence[int], data: Sequence[Buffer]) -> None:
-        """Copy contents into the arena."""
-        if self._nr_taken:
-            self.trim()
-        view, base = self._view, self.base
-        for page, item in zip(pages, data, strict=True):
-            offset = (page - base) << 12
-            view[offset : offset + PAGE_SIZE] = item
+        """Make the data the frames."""
+        frames, base = self._frames, self.base
+        if isinstance(pages, range):
+            frames[pages.start - base : pages.stop - base] = data
+        else:
+            for page, item in zip(pages, data, strict=True):
+                frames[page - base] = item
 
     def collect_young(self, pages: Sequence[int]) -> None:
         """Nothing to do."""
@@ -154,13 +134,22 @@ class SyntheticAddressSpace:
     def expected(self, page: int) -> bytes:
         """What a page must contain."""
         index = page - self.base
-        return self.content.page(self.seed, index, self.generations.get(index, 0))
+        data = self.written.get(index)
+        return self.content.page(self.seed, index) if data is None else data
 
     def fill(self, first: int, last: int) -> None:
-        """Write the initial contents of the pages first..last-1."""
-        self.give(range(first, last), [self.expected(page) for page in range(first, last)])
+        """Make frames with the contents that the pages first..last-1 must have."""
+        if self.written:
+            self.give(range(first, last), [self.expected(page) for page in range(first, last)])
+            return
+        page, seed, base = self.content.page, self.seed, self.base
+        self.give(range(first, last), [page(seed, index) for index in range(first - base, last - base)])
+
+    def store(self, index: int, data: bytes) -> None:
+        """A resident page gets other contents; whoever calls touches it for writing."""
+        self.written[index] = data
+        self._frames[index] = data
 
     def close(self) -> None:
-        """Unmap the arena."""
-        self._view.release()
-        self._arena.close()
+        """Drop all frames."""
+        self._frames.clear()

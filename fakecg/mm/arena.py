@@ -1,14 +1,40 @@
-"""Anonymous memory in bulk: address space that takes memory only where it is written."""
+"""Memory in bulk: address space that takes memory only where it is written, and memory that goes back to the operating system."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import mmap
+from functools import cache
 
 PAGE_SIZE = 4096
 #: Not in the mmap module; the same number on every Linux architecture but a few that never ran Python 3.11.
 _MAP_NORESERVE = 0x4000
+_MADV_POPULATE_WRITE = 23
 
 
 def new_arena(nr_pages: int) -> mmap.mmap:
     """A private mapping of at least one page, all zeroes, not reserved."""
     return mmap.mmap(-1, max(1, nr_pages) * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+
+
+def populate(arena: mmap.mmap, first_page: int, nr_pages: int) -> None:
+    """Map pages of an arena before they are written. Kernels before 5.14 map them one by one when they are."""
+    with contextlib.suppress(OSError):
+        arena.madvise(_MADV_POPULATE_WRITE, first_page * PAGE_SIZE, nr_pages * PAGE_SIZE)
+
+
+@cache
+def _malloc_trim() -> ctypes._NamedFuncPointer | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        # Not the GNU C library: freed memory goes back when its allocator thinks fit.
+        return None
+
+
+def release_free_memory() -> None:
+    """Give what the allocator holds in reserve back to the operating system. Cost: a walk over the free chunks."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)

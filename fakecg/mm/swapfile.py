@@ -197,7 +197,7 @@ class SwapSpace:
                 break
         self.nr_free -= len(slots)
         if slots:
-            highest = max(slots)
+            highest = slots[-1] if isinstance(slots, range) else max(slots)
             missing = highest + 1 - len(self.page)
             if missing > 0:
                 missing = min(max(missing, 4096), self.nr_slots + 1 - len(self.page))

@@ -191,7 +191,7 @@ class Zswap:
             self.counters.reject_alloc_fail += len(slots)
             return [False] * len(results)
         owner = self._owner_number(memcg)
-        self._make_room_for(max(slots))
+        self._make_room_for(slots[-1] if isinstance(slots, range) else max(slots))
         now_ns = self.machine.clock.now_ns()
         if isinstance(slots, range):
             where = slice(slots.start, slots.stop)
