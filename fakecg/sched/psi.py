@@ -11,11 +11,11 @@ Invariants: totals never fall; full never exceeds some; credited time never exce
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from fakecg.sched.clock import NSEC_PER_SEC, NSEC_PER_USEC, Clock
 from fakecg.sched.psi_trigger import AverageTriggers, PollTriggers, PsiTrigger, parse_trigger
+from fakecg.sched.stall_time import MAX_EARLIER, StallTime
 from fakecg.sched.timer import TimerQueue
 
 HZ = 250
@@ -32,90 +32,10 @@ FIXED_1 = 1 << FSHIFT
 #: Decay of the 10, 60 and 300 second averages per period, as fractions of FIXED_1.
 EXP = (1677, 1981, 2034)
 
-#: Stalls to come that are kept apart before near ones are put together.
-_MAX_PENDING = 4096
-_MIN_SPAN_NS = 1_000_000
-
 
 def state_of(resource: str, full: bool) -> int:
     """Number of a state, e.g. of (``"memory"``, True)."""
     return 2 * RESOURCES.index(resource) + full
-
-
-class StallTime:
-    """Union of stall intervals of one state, credited up to a point in time.
-
-    Adding at the end and crediting cost O(1) amortised.
-    """
-
-    __slots__ = ("created_ns", "credited_until_ns", "pending", "total_ns")
-
-    def __init__(self, now_ns: int) -> None:
-        self.total_ns = 0
-        self.created_ns = now_ns
-        self.credited_until_ns = now_ns
-        #: Disjoint, ascending, not touching each other, none before credited_until_ns.
-        self.pending: deque[tuple[int, int]] = deque()
-
-    def add(self, start_ns: int, end_ns: int) -> None:
-        """Stalled from ``start_ns`` to ``end_ns``.
-
-        Someone may have read while a task was still in the step that reports this: what lies before the credited time counts at once,
-        as not overlapping, yet never so that more was stalled than elapsed.
-        """
-        if start_ns < self.credited_until_ns:
-            late_ns = min(end_ns, self.credited_until_ns) - start_ns
-            self.total_ns = max(self.total_ns, min(self.total_ns + late_ns, self.credited_until_ns - self.created_ns))
-            start_ns = self.credited_until_ns
-        if end_ns <= start_ns:
-            return
-        pending = self.pending
-        if not pending or start_ns > pending[-1][1]:
-            pending.append((start_ns, end_ns))
-            return
-        last_start_ns, last_end_ns = pending[-1]
-        if start_ns >= last_start_ns:
-            if end_ns > last_end_ns:
-                pending[-1] = (last_start_ns, end_ns)
-            return
-        later: list[tuple[int, int]] = []
-        while pending and pending[-1][1] >= start_ns:
-            begin_ns, stop_ns = pending.pop()
-            if begin_ns > end_ns:
-                later.append((begin_ns, stop_ns))
-            else:
-                start_ns, end_ns = min(start_ns, begin_ns), max(end_ns, stop_ns)
-        pending.append((start_ns, end_ns))
-        pending.extend(reversed(later))
-
-    def credit(self, now_ns: int) -> None:
-        """Count what was stalled until ``now_ns``."""
-        pending = self.pending
-        while pending and pending[0][0] < now_ns:
-            start_ns, end_ns = pending[0]
-            if end_ns > now_ns:
-                self.total_ns += now_ns - start_ns
-                pending[0] = (now_ns, end_ns)
-                break
-            self.total_ns += end_ns - start_ns
-            pending.popleft()
-        self.credited_until_ns = max(self.credited_until_ns, now_ns)
-
-    def compact(self) -> None:
-        """Put stalls together that begin in the same span of time, the shortest span that halves the limit; their sum stays.
-
-        A stall moves forward by less than the span, however often this is done.
-        """
-        span_ns = _MIN_SPAN_NS
-        while len(self.pending) > _MAX_PENDING // 2:
-            merged: deque[tuple[int, int]] = deque()
-            for start_ns, end_ns in self.pending:
-                if merged and (start_ns // span_ns == merged[-1][0] // span_ns or start_ns <= merged[-1][1]):
-                    merged[-1] = (merged[-1][0], merged[-1][1] + end_ns - start_ns)
-                else:
-                    merged.append((start_ns, end_ns))
-            self.pending = merged
-            span_ns *= 2
 
 
 class PsiGroup:
@@ -132,6 +52,7 @@ class PsiGroup:
         self.clock = clock
         self.timers = timers
         self.enabled = True
+        self._chain: tuple[PsiGroup, ...] = (self, *(parent._chain if parent is not None else ()))
         now_ns = clock.now_ns()
         self.stalls = [StallTime(now_ns) for _ in range(NR_STATES)]
         self._avg = [[0, 0, 0] for _ in range(NR_STATES)]
@@ -158,25 +79,31 @@ class PsiGroup:
         """A task waits for ``io``, ``memory`` or ``cpu``; ``full`` unless something else of the group does productive work meanwhile."""
         if duration_ns <= 0:
             return
-        state = state_of(resource, False)
-        group: PsiGroup | None = self
-        while group is not None:
-            if group.enabled:
-                group._add(state, now_ns, now_ns + duration_ns)
+        end_ns = now_ns + duration_ns
+        some = state_of(resource, False)
+        for group in self._chain:
+            if not group.enabled:
+                continue
+            for stall in group.stalls[some : some + 1 + full]:
+                # Nearly always right after or within the latest interval.
+                if stall.begin_ns <= now_ns <= stall.end_ns:
+                    if end_ns > stall.end_ns:
+                        stall.end_ns = end_ns
+                    continue
+                stall.add(now_ns, end_ns)
+                if len(stall.earlier) > MAX_EARLIER:
+                    group._make_room(stall)
+            if group._avgs_work_ns is None:
+                group._schedule_avgs_work(now_ns + PSI_PERIOD_NS)
+            if group._poll_triggers.triggers:
+                group._poll_triggers.state_changed(some, now_ns)
                 if full:
-                    group._add(state + 1, now_ns, now_ns + duration_ns)
-            group = group.parent
+                    group._poll_triggers.state_changed(some + 1, now_ns)
 
-    def _add(self, state: int, start_ns: int, end_ns: int) -> None:
-        stall = self.stalls[state]
-        stall.add(start_ns, end_ns)
-        if len(stall.pending) > _MAX_PENDING:
-            self.advance(self.clock.now_ns())
-            if len(stall.pending) > _MAX_PENDING:
-                stall.compact()
-        if self._avgs_work_ns is None:
-            self._schedule_avgs_work(start_ns + PSI_PERIOD_NS)
-        self._poll_triggers.state_changed(state, start_ns)
+    def _make_room(self, stall: StallTime) -> None:
+        self.advance(self.clock.now_ns())
+        if len(stall.earlier) > MAX_EARLIER:
+            stall.compact()
 
     def total_ns(self, resource: str, full: bool = False) -> int:
         """Stall time until now."""
@@ -185,8 +112,8 @@ class PsiGroup:
 
     def pending_from_ns(self, states: int) -> int | None:
         """Start of the next stall not yet credited among a bit mask of states, None without one."""
-        starts = [stall.pending[0][0] for state, stall in enumerate(self.stalls) if states & 1 << state and stall.pending]
-        return min(starts, default=None)
+        starts = (stall.next_ns for state, stall in enumerate(self.stalls) if states & 1 << state)
+        return min((start_ns for start_ns in starts if start_ns is not None), default=None)
 
     # Averages
 
@@ -266,7 +193,7 @@ class PsiGroup:
         self.advance(self.clock.now_ns())
         self.enabled = False
         for stall in self.stalls:
-            stall.pending.clear()
+            stall.forget()
         self.destroy_triggers()
 
     def enable(self) -> None:
