@@ -198,6 +198,26 @@ class Machine:
                 break
         return nr_charged
 
+    def charge_without_reclaim(self, memcg: MemCgroup, nr_pages: int) -> bool:
+        """Charge pages as charge_pages does, unless a limit, a throttle or a watermark is near."""
+        reach = nr_pages + 64
+        if self.nodes[0].nr_free - reach < self.nodes[0].low_wmark:
+            return False
+        if memcg.is_root:
+            return True
+        if any(ancestor.memory.usage + reach > min(ancestor.memory.max, ancestor.memory.high) for ancestor in memcg.ancestors()):
+            return False
+        stock = self.stock
+        while nr_pages:
+            if stock.memcg is memcg and stock.nr_pages:
+                nr_taken = min(stock.nr_pages, nr_pages)
+                stock.nr_pages -= nr_taken
+                nr_pages -= nr_taken
+            else:
+                memcg.memory.charge(64)
+                stock.refill(memcg, 64)
+        return True
+
     def uncharge_pages(self, memcg: MemCgroup, nr_pages: int) -> None:
         """Undo charge_pages."""
         if nr_pages and not memcg.is_root:

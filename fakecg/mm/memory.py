@@ -10,6 +10,7 @@ nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import DataLost
@@ -17,7 +18,19 @@ from fakecg.abi.stat import NR_ANON_MAPPED, PGFAULT, PGMAJFAULT
 from fakecg.mm.charge import handle_over_high
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.lruvec import LRU_INACTIVE_ANON
-from fakecg.mm.page_table import DIRTY, MAPPED, MISSES, READ_TOUCH, RESIDENT, WRITE_TOUCH, YOUNG
+from fakecg.mm.page_table import (
+    DIRTY,
+    MAP,
+    MAP_FOR_WRITING,
+    MAPPED,
+    MISSES,
+    READ_TOUCH,
+    RESIDENT,
+    WRITE_TOUCH,
+    YOUNG,
+    as_run,
+    column,
+)
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import SyntheticAddressSpace
@@ -27,6 +40,8 @@ if TYPE_CHECKING:
 Touch = Generator[int | None, None, int]
 _PMD_PAGES = 512
 _MAX_HITS = 63
+#: Pages that windows in sequence may bring in at once.
+_SEQUENCE_PAGES = 128
 
 
 def touch_range(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, start: int, stop: int, write: bool = False) -> Touch:
@@ -86,7 +101,7 @@ def _fault(
     if table.flags[page] & RESIDENT:
         return _map_swap_cache(machine, mm, space, page, end, write)
     if table.slot[page]:
-        return (yield from _swap_in(machine, mm, space, page, write))
+        return _swap_in_sequence(machine, mm, space, page, end, write) or (yield from _swap_in(machine, mm, space, page, write))
     return (yield from _map_new(machine, mm, space, page, end))
 
 
@@ -140,16 +155,61 @@ def _map_swap_cache(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace
 
 
 def _map(machine: Machine, space: SyntheticAddressSpace, pages: Sequence[int], write: bool) -> None:
+    """Map resident pages of the swap cache; one that is written, or any with swap nearly full, does not need its slot any more."""
     table = machine.table
-    flags = table.flags
-    bits = MAPPED | YOUNG | (DIRTY if write else 0)
-    for page in pages:
-        flags[page] |= bits
-        memcg = machine.memcgs[table.memcg[page]]
-        memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_ANON_MAPPED, 1)
-        # A page mapped for writing, or with swap nearly full, does not need its slot any more.
-        if table.slot[page] and (write or memcg.swap_is_full()):
-            machine.swap_cache.free_slots((page,))
+    table.apply(pages, MAP_FOR_WRITING if write else MAP)
+    for memcg_id, group in groupby(pages, key=table.memcg.__getitem__):
+        memcg = machine.memcgs[memcg_id]
+        of_memcg = as_run(list(group))
+        for node, batch in machine.by_node(of_memcg):
+            memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_ANON_MAPPED, len(batch))
+        if write or memcg.swap_is_full():
+            cached = of_memcg if all(table.slots_of(of_memcg)) else [page for page in of_memcg if table.slot[page]]
+            if cached:
+                machine.swap_cache.free_slots(cached)
+
+
+def _swap_in_sequence(
+    machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, page: int, end: int, write: bool
+) -> tuple[int, int] | None:
+    """Several full windows at once, of a task that reads its pages in order; None unless nothing can come between the windows.
+
+    The outcome is that of _swap_in and _map_swap_cache in turn: one major fault a window, minor faults for the rest of it.
+    """
+    table, zswap, swap = machine.table, machine.zswap, machine.swap
+    window = 1 << min(machine.page_cluster, 5)
+    previous, _, hits = space.readahead
+    if window == 1 or page != previous + 1 or hits + 2 <= window // 2 or machine.nr_nodes > 1 or space.ahead:
+        return None
+    left_in_pmd = _PMD_PAGES - (page - space.base) % _PMD_PAGES
+    nr_windows = min(end - page, left_in_pmd, _SEQUENCE_PAGES) // window
+    nr_pages = nr_windows * window
+    pages = range(page, page + nr_pages)
+    if nr_windows < 2 or any(table.flags[page : page + nr_pages]):
+        return None
+    slots = as_run(list(table.slots_of(pages)))
+    if not isinstance(slots, range) or not slots.start or slots.stop > len(zswap.length) or not all(column(zswap.length, slots)):
+        return None
+    charged_to = swap.memcg[slots.start : slots.stop]
+    if charged_to.count(charged_to[0]) < nr_pages:
+        return None
+    memcg = machine.swap_cache.charge_target(slots.start, ChargeContext(mm))
+    if not machine.charge_without_reclaim(memcg, nr_pages) or memcg.swap_is_full():
+        return None
+    try:
+        read_ns, restored = machine.swap_cache.read_pages(memcg, pages)
+    except DataLost:
+        # Once more, page by page, for the message.
+        machine.uncharge_pages(memcg, nr_pages)
+        return None
+    _map(machine, space, pages, write)
+    _count_faults(machine, mm, nr_pages, nr_windows)
+    space.readahead = (pages[-1], window, window - 1)
+    machine.vm.swap_ra += nr_pages - nr_windows
+    machine.vm.swap_ra_hit += nr_pages - nr_windows
+    if restored:
+        mm.stall(read_ns)
+    return nr_pages, read_ns + nr_pages * machine.cost.minor_fault_ns
 
 
 def _swap_in(

@@ -44,6 +44,9 @@ WRITE_TOUCH = _bytes_table({value: value | YOUNG | DIRTY for value in range(256)
 UNREFERENCE = _bytes_table({value: value & ~REFERENCED for value in range(256)})
 #: translate() table that clears MAPPED.
 UNMAP = _bytes_table({value: value & ~MAPPED for value in range(256)})
+#: translate() tables of a fault that maps a resident page.
+MAP = _bytes_table({value: value | MAPPED | YOUNG for value in range(256)})
+MAP_FOR_WRITING = _bytes_table({value: value | MAPPED | YOUNG | DIRTY for value in range(256)})
 #: translate() tables of a page's way to the disk.
 WRITE_STARTED = _bytes_table({value: value & ~DIRTY | WRITEBACK for value in range(256)})
 WRITE_ENDED = _bytes_table({value: value & ~(WRITEBACK | ACTIVE) for value in range(256)})
@@ -63,6 +66,8 @@ def column(values: array[int], indices: Sequence[int]) -> Sequence[int]:
 
 def as_run(pages: list[int]) -> Sequence[int]:
     """The same pages as a range if they are neighbours in ascending order: what is done to a range is done to slices of the columns."""
+    if not pages:
+        return pages
     first = pages[0]
     if pages[-1] - first == len(pages) - 1:
         run = range(first, first + len(pages))
@@ -102,6 +107,14 @@ class PageTable:
     def slots_of(self, pages: Sequence[int]) -> Sequence[int]:
         """The pages' slots."""
         return column(self.slot, pages)
+
+    def clear_slots(self, pages: Sequence[int]) -> None:
+        """The pages' slots are theirs no longer."""
+        if isinstance(pages, range):
+            self.slot[pages.start : pages.stop] = array("i", bytes(4 * len(pages)))
+            return
+        for page in pages:
+            self.slot[page] = 0
 
     def kinds(self, pages: Sequence[int]) -> set[int]:
         """The different flag bytes among pages."""

@@ -98,18 +98,19 @@ class SwapCache:
         """Take resident pages out of the swap cache and free their slots; they are dirty now. Source: folio_free_swap."""
         machine = self.machine
         table = machine.table
-        self.release_slots([table.slot[page] for page in pages])
-        for page in pages:
-            table.slot[page] = 0
-            table.flags[page] |= DIRTY
-            memcg = machine.memcgs[table.memcg[page]]
-            memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_SWAPCACHE, -1)
+        self.release_slots(as_run(list(table.slots_of(pages))))
+        table.clear_slots(pages)
+        table.apply(pages, DIRTIED)
+        for memcg_id, group in groupby(pages, key=table.memcg.__getitem__):
+            memcg = machine.memcgs[memcg_id]
+            for node, batch in machine.by_node(list(group)):
+                memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_SWAPCACHE, -len(batch))
 
     def release_slots(self, slots: Sequence[int]) -> None:
         """Free slots, with whatever zswap holds for them, and uncharge them. Source: swap_entries_free."""
         machine = self.machine
         zswap, swap = machine.zswap, machine.swap
-        zswap.invalidate([slot for slot in slots if zswap.has(slot)])
+        zswap.invalidate(as_run([slot for slot in slots if zswap.has(slot)]))
         for memcg_id, group in groupby(slots, key=swap.memcg.__getitem__):
             nr_slots = len(list(group))
             memcg = machine.memcgs[memcg_id]
