@@ -47,6 +47,23 @@ class PsiGroup:
         timers: for triggers, which have to fire when nobody reads.
     """
 
+    __slots__ = (
+        "_avg",
+        "_avg_last_update_ns",
+        "_avg_next_update_ns",
+        "_avg_total_ns",
+        "_avg_triggers",
+        "_avgs_work_ns",
+        "_chain",
+        "_poll_triggers",
+        "_work_seen_ns",
+        "clock",
+        "enabled",
+        "parent",
+        "stalls",
+        "timers",
+    )
+
     def __init__(self, parent: PsiGroup | None, clock: Clock, timers: TimerQueue) -> None:
         self.parent = parent
         self.clock = clock
@@ -61,8 +78,9 @@ class PsiGroup:
         self._avg_next_update_ns = now_ns + PSI_PERIOD_NS
         self._avgs_work_ns: int | None = None
         self._work_seen_ns = 0
-        self._poll_triggers = PollTriggers(self)
-        self._avg_triggers = AverageTriggers(self)
+        # Made with the first trigger: most cgroups never have one.
+        self._poll_triggers: PollTriggers | None = None
+        self._avg_triggers: AverageTriggers | None = None
 
     # Stalls
 
@@ -95,10 +113,11 @@ class PsiGroup:
                     group._make_room(stall)
             if group._avgs_work_ns is None:
                 group._schedule_avgs_work(now_ns + PSI_PERIOD_NS)
-            if group._poll_triggers.triggers:
-                group._poll_triggers.state_changed(some, now_ns)
+            triggers = group._poll_triggers
+            if triggers is not None:
+                triggers.state_changed(some, now_ns)
                 if full:
-                    group._poll_triggers.state_changed(some + 1, now_ns)
+                    triggers.state_changed(some + 1, now_ns)
 
     def _make_room(self, stall: StallTime) -> None:
         self.advance(self.clock.now_ns())
@@ -129,14 +148,16 @@ class PsiGroup:
 
     def _schedule_avgs_work(self, deadline_ns: int) -> None:
         self._avgs_work_ns = deadline_ns
-        self._avg_triggers.arm(deadline_ns)
+        if self._avg_triggers is not None:
+            self._avg_triggers.arm(deadline_ns)
 
     def _avgs_work(self, now_ns: int) -> None:
         # Source: psi.c:psi_avgs_work. While there is activity it comes back one jiffy after the next deadline; else the clock of the
         # averages stops, and whoever looks next catches up.
         self._credit(now_ns)
         if now_ns >= self._avg_next_update_ns:
-            self._avg_triggers.update(now_ns, self._avg_total_ns)
+            if self._avg_triggers is not None:
+                self._avg_triggers.update(now_ns, self._avg_total_ns)
             self._update_averages(now_ns)
         seen_ns = sum(stall.total_ns for stall in self.stalls)
         active, self._work_seen_ns = seen_ns != self._work_seen_ns, seen_ns
@@ -204,8 +225,9 @@ class PsiGroup:
 
     def destroy_triggers(self) -> None:
         """End every trigger, waking whoever polls (the cgroup is removed or its pressure files are)."""
-        for trigger in [*self._poll_triggers.triggers, *self._avg_triggers.triggers]:
-            trigger.destroy()
+        for owner in (self._poll_triggers, self._avg_triggers):
+            for trigger in list(owner.triggers) if owner is not None else ():
+                trigger.destroy()
 
     # Triggers
 
@@ -224,7 +246,9 @@ class PsiGroup:
         """
         full, threshold_ns, window_ns = parse_trigger(data, privileged)
         self.advance(self.clock.now_ns())
-        owner = self._poll_triggers if privileged else self._avg_triggers
+        if self._poll_triggers is None or self._avg_triggers is None:
+            self._poll_triggers, self._avg_triggers = PollTriggers(self), AverageTriggers(self)
+        owner: PollTriggers | AverageTriggers = self._poll_triggers if privileged else self._avg_triggers
         trigger = PsiTrigger(owner, state_of(resource, full), threshold_ns, window_ns, on_event)
         owner.add(trigger, self._avgs_work_ns)
         return trigger

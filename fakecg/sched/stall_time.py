@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 #: Intervals to come that are kept apart before near ones are put together.
 MAX_EARLIER = 4096
 _MIN_SPAN_NS = 1_000_000
@@ -27,7 +25,7 @@ class StallTime:
         self.created_ns = now_ns
         self.credited_until_ns = now_ns
         self.begin_ns = self.end_ns = now_ns
-        self.earlier: deque[tuple[int, int]] = deque()
+        self.earlier: list[tuple[int, int]] = []
 
     @property
     def next_ns(self) -> int | None:
@@ -72,15 +70,17 @@ class StallTime:
 
     def credit(self, now_ns: int) -> None:
         """Count what was stalled until ``now_ns``."""
-        earlier = self.earlier
-        while earlier and earlier[0][0] < now_ns:
-            begin_ns, end_ns = earlier[0]
+        nr_over = 0
+        for begin_ns, end_ns in self.earlier:
             if end_ns > now_ns:
-                self.total_ns += now_ns - begin_ns
-                earlier[0] = (now_ns, end_ns)
+                if begin_ns < now_ns:
+                    self.total_ns += now_ns - begin_ns
+                    self.earlier[nr_over] = (now_ns, end_ns)
                 break
             self.total_ns += end_ns - begin_ns
-            earlier.popleft()
+            nr_over += 1
+        if nr_over:
+            del self.earlier[:nr_over]
         if self.begin_ns < now_ns:
             until_ns = min(self.end_ns, now_ns)
             self.total_ns += until_ns - self.begin_ns
@@ -99,7 +99,7 @@ class StallTime:
         """
         span_ns = _MIN_SPAN_NS
         while len(self.earlier) > MAX_EARLIER // 2:
-            merged: deque[tuple[int, int]] = deque()
+            merged: list[tuple[int, int]] = []
             for start_ns, end_ns in self.earlier:
                 if merged and (start_ns // span_ns == merged[-1][0] // span_ns or start_ns <= merged[-1][1]):
                     merged[-1] = (merged[-1][0], merged[-1][1] + end_ns - start_ns)
