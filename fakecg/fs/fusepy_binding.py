@@ -27,6 +27,7 @@ from fakecg.abi.errors import ControlError, UsageError
 from fakecg.cgroup.cftype import Caller
 from fakecg.fs import xattr
 from fakecg.fs.logring import LOGGER_NAME
+from fakecg.fs.names import FS_SOURCE
 from fakecg.fs.nodes import BLOCK_SIZE, Attributes, Node, is_directory
 from fakecg.fs.operations import NAME_MAX, Changes, Operations
 
@@ -185,7 +186,7 @@ class FuseMount:
             callback = ctypes.CFUNCTYPE(None, _PTR, *arguments)(self._guard(name, getattr(self, f"_{name}")))
             self._keep.append(callback)
             setattr(self._callbacks, name, ctypes.cast(callback, _PTR).value)
-        fixed = ["default_permissions", "fsname=fakecg", "subtype=cgroup2"]
+        fixed = ["default_permissions", f"fsname={FS_SOURCE}", "subtype=cgroup2"]
         if nonempty and self._major == 2:  # libfuse 3 never minds
             fixed.append("nonempty")
         argv = [b"fakecg", b"-o", ",".join([*fixed, *options]).encode()]

@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import UsageError
+from fakecg.fs.names import CONTROL_DIR, LAYOUTS, TREE_PATH
 from fakecg.fs.nodes import FIRST_STATIC_INO, CommandFile, Node, StaticDir, SystemFile
 
 if TYPE_CHECKING:
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
     from fakecg.cgroup.cgroup import Cgroup
     from fakecg.fs.control import Control
 
-LAYOUTS = ("cgroup", "sysroot")
-CONTROL_DIR = ".fakecg"
 CONTROL_DIR_NAME = CONTROL_DIR.encode()
-TREE_PATH = "sys/fs/cgroup"
 
 
 class Layout:

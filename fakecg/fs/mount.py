@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fakecg.abi.errors import FakecgError, UsageError
 from fakecg.fs import mountpoint
 from fakecg.fs.fusepy_binding import FuseMount
-from fakecg.fs.layout import CONTROL_DIR
 from fakecg.fs.logring import FORMAT, LOGGER_NAME, LogRing
+from fakecg.fs.names import CONTROL_DIR
 from fakecg.fs.notify import Notifier
 from fakecg.fs.operations import Operations
 from fakecg.fs.serve import Server
+from fakecg.host_tasks import follow_real_processes
 
 if TYPE_CHECKING:
     from fakecg.host import Host
@@ -85,6 +86,7 @@ class Mounted:
         tree = os.path.join(encoded, self._operations.layout.tree_path.encode()) if self._operations.layout.tree_path else encoded
         self._notifier = Notifier(self._operations, tree)
         self._notifier.start()
+        self._real_tasks = follow_real_processes(host) if host.hierarchy.task_source is None else None
         self._stop_ticking = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="fakecg-tick", daemon=True)
         clock = host.clock
@@ -113,6 +115,10 @@ class Mounted:
         self._fuse.unmount()
         self.server.close()
         self._operations.close()
+        if self._real_tasks is not None:
+            with self._host.lock:
+                self._host.hierarchy.task_source = None
+            self._real_tasks.close()
 
 
 @contextmanager

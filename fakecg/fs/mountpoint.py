@@ -12,14 +12,13 @@ import time
 from dataclasses import dataclass
 
 from fakecg.abi.errors import UsageError
-from fakecg.fs.layout import CONTROL_DIR
+from fakecg.fs.names import CONTROL_DIR, FS_SOURCE
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_BUSY = 3
 EXIT_STALE = 4
 
-FS_SOURCE = "fakecg"
 MNT_DETACH = 2
 
 

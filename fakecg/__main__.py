@@ -1,0 +1,5 @@
+"""``python -m fakecg``."""
+
+from fakecg.cli.main import main
+
+raise SystemExit(main())

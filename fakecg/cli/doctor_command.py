@@ -1,0 +1,105 @@
+"""Tell what this machine has and lacks for mounting, and how to get it. Exit code 5 if a mount is not possible."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from fakecg.abi.errors import UsageError
+from fakecg.fs import mountpoint
+from fakecg.fs.names import FS_SOURCE
+
+EXIT_NO_FUSE = 5
+FUSE_DEVICE = "/dev/fuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, what was found, what to do if it is not good; ``needed`` if no mount works without."""
+
+    what: str
+    good: bool
+    found: str
+    fix: str = ""
+    needed: bool = False
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """There are no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the findings."""
+    findings = list(examine())
+    for finding in findings:
+        mark = "ok     " if finding.good else "MISSING" if finding.needed else "note   "
+        print(f"{mark}  {finding.what}: {finding.found}{'' if finding.good or not finding.fix else f' -> {finding.fix}'}")
+    return EXIT_NO_FUSE if any(finding.needed and not finding.good for finding in findings) else 0
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything."""
+    version = platform.python_version()
+    yield Finding("Python", sys.version_info >= (3, 11), version, "fakecg needs 3.11 or newer", needed=True)
+    for module in ("lz4", "sortedcontainers"):
+        yield Finding(module, find_spec(module) is not None, "installed" if find_spec(module) else "absent", f"pip install {module}", True)
+    yield _device()
+    yield _library()
+    yield from _helpers()
+    yield _namespaces()
+    for entry in mountpoint.mount_table():
+        if entry.source == FS_SOURCE:
+            stale = mountpoint.is_stale(entry.mount_point)
+            found = "stale: its server is gone" if stale else f"served by process {mountpoint.server_pid(entry.mount_point)}"
+            yield Finding(f"mount {entry.mount_point}", not stale, found, f"fakecg umount {entry.mount_point}")
+
+
+def _device() -> Finding:
+    if not os.path.exists(FUSE_DEVICE):
+        return Finding(FUSE_DEVICE, False, "absent", "modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN", True)
+    if not os.access(FUSE_DEVICE, os.R_OK | os.W_OK):
+        return Finding(FUSE_DEVICE, False, "not accessible for this user", f"as root: chmod 666 {FUSE_DEVICE}", True)
+    return Finding(FUSE_DEVICE, True, "accessible", needed=True)
+
+
+def _library() -> Finding:
+    from fakecg.fs.fusepy_binding import load_binding
+
+    try:
+        binding = load_binding()
+    except UsageError as error:
+        found, _, fix = str(error).partition(": apt-get")
+        return Finding("libfuse", False, found, f"apt-get{fix}", True)
+    return Finding("libfuse", True, f"version {binding._libfuse.fuse_version() / 10} through {binding.__name__}", needed=True)
+
+
+def _helpers() -> Iterator[Finding]:
+    root = os.geteuid() == 0
+    helper = shutil.which("fusermount3") or shutil.which("fusermount")
+    fix = "apt-get install fuse3"
+    yield Finding("fusermount", helper is not None, helper or "absent", fix + (" (root does without)" if root else ""), needed=not root)
+    if not root:
+        try:
+            allowed = "user_allow_other" in Path("/etc/fuse.conf").read_text(encoding="utf-8").split()
+        except OSError:
+            allowed = False
+        yield Finding("--allow-other", allowed, "allowed" if allowed else "not allowed", "as root: echo user_allow_other >> /etc/fuse.conf")
+
+
+def _namespaces() -> Finding:
+    flags = ["--mount", "--pid", "--fork"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user", "--cgroup"])
+    tool = shutil.which("unshare")
+    if tool is None:
+        return Finding("namespaces", False, "not tried, unshare is absent", "apt-get install util-linux")
+    result = subprocess.run([tool, *flags, "true"], capture_output=True, text=True, check=False)
+    good = result.returncode == 0
+    found = "available" if good else result.stderr.strip()
+    return Finding("namespaces for 'fakecg run'", good, found, "sysctl kernel.unprivileged_userns_clone=1, or run as root")

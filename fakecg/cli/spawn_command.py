@@ -1,0 +1,39 @@
+"""Start a synthetic task in a cgroup; prints its pid.
+
+CONTENT: zero | text | random | half | ratio=3.0 | file:PATH | mix:text=0.6,zero=0.2,random=0.2
+ACCESS:  once | uniform:RATE | zipf:S,RATE | hotcold:FRACTION,RATE | seq:RATE | none     (RATE: 20k/s)
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from fakecg.cli import client
+
+_OPTIONS = ("size", "content", "access", "cache", "name")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("mount_point", metavar="MNT")
+    parser.add_argument("cgroup", metavar="CGROUP", help="path in the tree, or of a directory below MNT")
+    parser.add_argument("--size", required=True, help="anonymous memory, e.g. 64M")
+    parser.add_argument("--content", help="what its pages hold (text)")
+    parser.add_argument("--access", help="how it touches them (once)")
+    parser.add_argument("--cache", metavar="SIZE", help="page cache it reads at the start")
+    parser.add_argument("--name", help="name of the task")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the task."""
+    given = [f"{name}={getattr(arguments, name)}" for name in _OPTIONS if getattr(arguments, name) is not None]
+    sys.stdout.write(client.send(arguments.mount_point, "spawn", _in_tree(arguments.mount_point, arguments.cgroup), *given))
+    return 0
+
+
+def _in_tree(mount_point: str, cgroup: str) -> str:
+    """Path in the tree: shells complete paths of the mount, so those are understood too."""
+    inside = os.path.relpath(os.path.abspath(cgroup), os.path.abspath(mount_point))
+    return cgroup if inside.split("/")[0] == ".." else f"/{inside}"
