@@ -19,7 +19,7 @@ def arguments(description: str, *, size: str = "64M", repeat: int = 5) -> argpar
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", type=parse_size, default=parse_size(size))
     parser.add_argument("--repeat", type=int, default=repeat)
-    parser.add_argument("--content", default="rec:half", help="page contents, as for fakecg spawn")
+    parser.add_argument("--content", default="text", help="page contents, as for fakecg spawn")
     return parser.parse_args()
 
 

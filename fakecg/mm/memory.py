@@ -41,7 +41,7 @@ Touch = Generator[int | None, None, int]
 _PMD_PAGES = 512
 _MAX_HITS = 63
 #: Pages that windows in sequence may bring in at once.
-_SEQUENCE_PAGES = 128
+_SEQUENCE_PAGES = 256
 
 
 def touch_range(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, start: int, stop: int, write: bool = False) -> Touch:

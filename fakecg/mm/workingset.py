@@ -62,16 +62,12 @@ def refault_all(machine: Machine, memcg: MemCgroup, node: int, pages: Sequence[i
     table = machine.table
     shadows = column(table.shadow, pages)
     first = shadows[0]
-    if isinstance(pages, range) and first != NO_SHADOW:
-        same = first & ((1 << (_MEMCG_BITS + 1)) - 2)
-        evicter = machine.memcgs.get(same >> 1)
-        nearest = max(shadows)
-        if (
-            evicter is not None
-            and min(shadows) != NO_SHADOW
-            and all(packed & ((1 << (_MEMCG_BITS + 1)) - 2) == same for packed in shadows)
-            and evicter.lruvecs[node].nonresident_age - (nearest >> (_MEMCG_BITS + 1)) > _workingset_size(evicter, node, is_file)
-        ):
+    step = 1 << (_MEMCG_BITS + 1)
+    if isinstance(pages, range) and first != NO_SHADOW and shadows == array("q", range(first, first + step * len(pages), step)):
+        # Evicted one after the other by the same reclaim: the last one's distance is the shortest.
+        evicter = machine.memcgs.get((first >> 1) & 0xFFFF)
+        last_age = shadows[-1] >> (_MEMCG_BITS + 1)
+        if evicter is not None and evicter.lruvecs[node].nonresident_age - last_age > _workingset_size(evicter, node, is_file):
             table.shadow[pages.start : pages.stop] = array("q", (NO_SHADOW,)) * len(pages)
             memcg.rstat.add(memcg.lruvecs[node].stat_base + WORKINGSET_REFAULT_ANON + (1 if is_file else 0), len(pages))
             return None

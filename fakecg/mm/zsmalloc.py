@@ -20,7 +20,7 @@ ZS_SIZE_CLASS_DELTA = 16
 ZS_HANDLE_SIZE = 8
 #: CONFIG_ZSMALLOC_CHAIN_SIZE.
 CHAIN_SIZE = 8
-_MADVISE_BATCH = 256
+_MADVISE_BATCH = 1024
 _POPULATE_PAGES = 64
 
 
@@ -45,10 +45,11 @@ class SizeClass:
         nr_objects: objects of a zspage.
         current: free objects of the zspage that allocation takes from; empty when it is full.
         partial: first pages of other zspages with free objects.
-        nr_zspages: zspages.
+        empty: first pages of zspages that were emptied: their memory is given back, their object lists are ready for use.
+        nr_zspages: zspages with objects.
     """
 
-    __slots__ = ("current", "nr_objects", "nr_pages", "nr_zspages", "object_bytes", "partial")
+    __slots__ = ("current", "empty", "nr_objects", "nr_pages", "nr_zspages", "object_bytes", "partial")
 
     def __init__(self, object_bytes: int, nr_pages: int) -> None:
         self.object_bytes = object_bytes
@@ -56,6 +57,7 @@ class SizeClass:
         self.nr_objects = nr_pages * PAGE_SIZE // object_bytes
         self.current: list[int] = []
         self.partial: dict[int, None] = {}
+        self.empty: list[int] = []
         self.nr_zspages = 0
 
 
@@ -100,8 +102,6 @@ class ZsPool:
         self._first_page: list[int] = []
         self._class_of: dict[int, SizeClass] = {}
         self._free_objects: dict[int, list[int]] = {}
-        # Runs of pages given back, by length.
-        self._free_runs: dict[int, list[int]] = {}
         self._to_madvise: list[tuple[int, int]] = []
 
     def store(self, data: Sequence[bytes]) -> list[int]:
@@ -130,33 +130,34 @@ class ZsPool:
 
     def _next_zspage(self, size_class: SizeClass) -> list[int]:
         """Go on with a partly filled zspage, or a new one."""
-        first = size_class.partial.popitem()[0] if size_class.partial else self._grow(size_class)
+        if size_class.partial:
+            first = size_class.partial.popitem()[0]
+        else:
+            first = size_class.empty.pop() if size_class.empty else self._grow(size_class)
+            if self._to_madvise:
+                # Its memory is not to be given back any more.
+                self.trim()
+            size_class.nr_zspages += 1
+            self.nr_pages += size_class.nr_pages
         size_class.current = self._free_objects[first]
         return size_class.current
 
     def _grow(self, size_class: SizeClass) -> int:
+        """Lay out a new zspage."""
         nr_pages = size_class.nr_pages
-        runs = self._free_runs.get(nr_pages)
-        if runs:
-            first = runs.pop()
-            if self._to_madvise:
-                self.trim()
-        elif self._end_page + nr_pages > self._max_pages:
-            first = self._split_run(nr_pages)
+        first = self._end_page
+        if first + nr_pages > self._max_pages:
+            first = self._take_empty(nr_pages)
         else:
-            first = self._end_page
             self._end_page += nr_pages
             self._first_page.extend([first] * nr_pages)
             if self._end_page > self._populated_page:
                 self._populate()
-        for page in range(first, first + nr_pages):
-            self._first_page[page] = first
+        self._first_page[first : first + nr_pages] = [first] * nr_pages
         size = size_class.object_bytes
         start = first * PAGE_SIZE
         self._free_objects[first] = list(range(start + (size_class.nr_objects - 1) * size, start - 1, -size))
         self._class_of[first] = size_class
-        size_class.nr_zspages += 1
-        self.nr_pages += nr_pages
         return first
 
     def _populate(self) -> None:
@@ -165,17 +166,17 @@ class ZsPool:
         populate(self._arena, self._populated_page, nr_pages)
         self._populated_page += nr_pages
 
-    def _split_run(self, nr_pages: int) -> int:
-        for length in sorted(self._free_runs):
-            if length > nr_pages and self._free_runs[length]:
-                self.trim()
-                first = self._free_runs[length].pop()
-                self._free_runs.setdefault(length - nr_pages, []).append(first + nr_pages)
+    def _take_empty(self, nr_pages: int) -> int:
+        """Pages of another class's emptied zspages, when the arena is at its end."""
+        for size_class in sorted(self.classes, key=lambda each: each.nr_pages):
+            if size_class.nr_pages >= nr_pages and size_class.empty:
+                first = size_class.empty.pop()
+                del self._free_objects[first], self._class_of[first]
                 return first
         raise NoSpace(f"zsmalloc: no {nr_pages} neighbouring pages left of {self._max_pages}")
 
     def free(self, handles: Sequence[int]) -> None:
-        """Free objects."""
+        """Free objects; a zspage without any gives its memory back."""
         first_page = self._first_page
         free_objects = self._free_objects
         class_of = self._class_of
@@ -186,28 +187,23 @@ class ZsPool:
             nr_free = len(objects)
             size_class = class_of[first]
             if nr_free == size_class.nr_objects:
-                self._release(first, size_class, objects)
+                if objects is size_class.current:
+                    size_class.current = []
+                else:
+                    size_class.partial.pop(first, None)
+                size_class.empty.append(first)
+                size_class.nr_zspages -= 1
+                self.nr_pages -= size_class.nr_pages
+                self._to_madvise.append((first, size_class.nr_pages))
             elif nr_free == 1 and objects is not size_class.current:
                 size_class.partial[first] = None
-
-    def _release(self, first: int, size_class: SizeClass, objects: list[int]) -> None:
-        if objects is size_class.current:
-            size_class.current = []
-        else:
-            size_class.partial.pop(first, None)
-        size_class.nr_zspages -= 1
-        del self._free_objects[first], self._class_of[first]
-        nr_pages = size_class.nr_pages
-        self.nr_pages -= nr_pages
-        self._free_runs.setdefault(nr_pages, []).append(first)
-        self._to_madvise.append((first, nr_pages))
         if len(self._to_madvise) >= _MADVISE_BATCH:
             self.trim()
 
     @property
     def nr_objects(self) -> int:
         """Live objects."""
-        capacity = sum(size_class.nr_zspages * size_class.nr_objects for size_class in self.classes)
+        capacity = sum((each.nr_zspages + len(each.empty)) * each.nr_objects for each in self.classes)
         return capacity - sum(map(len, self._free_objects.values()))
 
     def trim(self) -> None:

@@ -323,7 +323,7 @@ class Zswap:
         except lz4.block.LZ4BlockError:
             # Once more, one by one, for the message.
             return [self.decompress(slot) for slot in slots]
-        if any(len(page) != PAGE_SIZE for page in pages):
+        if set(map(len, pages)) != {PAGE_SIZE}:
             return [self.decompress(slot) for slot in slots]
         return pages
 
