@@ -14,11 +14,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from fakecg.abi.errors import ControlError, DataLost, InvalidInput, Interrupted, TooLong, UsageError
+from fakecg.abi.errors import ControlError, DataLost, Interrupted, InvalidInput, TooLong, UsageError
 from fakecg.abi.keyed import parse_flat_keyed
 from fakecg.abi.profile import DEFAULT_PROACTIVE, DEFAULT_PROFILE, Features
 from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
-from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile
+from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile, Steps
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.controllers import standard_controllers
 from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
@@ -36,6 +36,7 @@ from fakecg.sched.clock import Clock, ManualClock
 from fakecg.sched.cost import CostModel
 from fakecg.sched.task import Task, TaskSource
 from fakecg.sched.timer import TimerQueue
+from fakecg.workload.content import ContentSpec
 from fakecg.workload.job import Job, JobSpec
 
 log = logging.getLogger("fakecg")
@@ -392,6 +393,22 @@ class Host:
         finally:
             self.release(open_file)
 
+    def write_file(self, path: str, name: str, data: bytes) -> None:
+        """One write to a file of the cgroup at a path; errors as lookup and write."""
+        self.write_text(self.lookup(path), name, data)
+
+    def write_file_steps(self, path: str, name: str, data: bytes) -> Steps:
+        """The same for the callback of a timer, which runs with the lock held."""
+        row, css = self.hierarchy.lookup(path).lookup_file(name.encode())
+        if row.write is None:
+            raise InvalidInput(f"{name}: read-only")
+        open_file = OpenFile(row, css, ROOT_CALLER, ROOT_CALLER)
+        steps = row.write(css, data, open_file) if data else None
+        if steps is not None:
+            yield from steps
+        if row.release is not None:
+            row.release(css, open_file)
+
     # -- tasks ------------------------------------------------------------------------------------------------------------------------
 
     def spawn(
@@ -411,13 +428,20 @@ class Host:
         """
         spec = JobSpec.simple(size=size, content=content, access=access, cache=cache, name=name)
         cgroup = group.cgroup if isinstance(group, Group) else group if isinstance(group, Cgroup) else self.lookup(group)
+        return self.spawn_job(cgroup, spec)
+
+    def spawn_job(self, group: Cgroup | str, spec: JobSpec, *, delay_ns: int = 0, oom_score_adj: int = 0) -> Task:
+        """Start a task for a job, whose first touch comes ``delay_ns`` later; errors as spawn."""
+        cgroup = group if isinstance(group, Cgroup) else self.lookup(group)
         with self._locked():
             task = self._new_task(cgroup, spec.name)
+            task.oom_score_adj = oom_score_adj
             seed = self.seed * 1_000_003 + task.pid
             mapping = None
             if spec.cache_pages:
-                mapping = self.task_memory.create_file(spec.cache_pages, spec.regions[0].content, seed)
-            self.jobs[task.pid] = Job.create(task, spec, self.task_memory, self.clock, self.timers, seed, mapping)
+                content = spec.regions[0].content if spec.regions else ContentSpec.parse("text")
+                mapping = self.task_memory.create_file(spec.cache_pages, content, seed)
+            self.jobs[task.pid] = Job.create(task, spec, self.task_memory, self.clock, self.timers, seed, mapping, delay_ns)
             self._run_due()
             return task
 

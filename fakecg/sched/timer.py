@@ -15,7 +15,8 @@ from itertools import count
 
 from fakecg.sched.clock import Clock, ManualClock
 
-Steps = Generator[None, None, None]
+#: Work with pauses; what a pause yields is for whoever drives it.
+Steps = Generator[object, None, None]
 Callback = Callable[[], Steps | None]
 
 #: A cancelled timer stays in the heap until it surfaces; past this many (and half of the heap) they are swept out.
@@ -94,7 +95,7 @@ class TimerQueue:
             steps = callback()
             if steps is not None:
                 yield from steps
-            yield
+            yield None
 
     def _pop_due(self, now_ns: int) -> Callback | None:
         deadline_ns = self.next_deadline_ns

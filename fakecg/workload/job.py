@@ -157,12 +157,20 @@ class Job:
 
     @classmethod
     def create(
-        cls, task: Task, spec: JobSpec, mm: MemoryModel, clock: Clock, timers: TimerQueue, seed: int = 0, mapping: Any = None
+        cls,
+        task: Task,
+        spec: JobSpec,
+        mm: MemoryModel,
+        clock: Clock,
+        timers: TimerQueue,
+        seed: int = 0,
+        mapping: Any = None,
+        delay_ns: int = 0,
     ) -> Job:
-        """Map the regions of ``spec`` and start at the next run of the timers."""
+        """Map the regions of ``spec`` and start with the run of the timers ``delay_ns`` from now."""
         spaces = [mm.create_space(task, region.nr_pages, region.content, seed + index) for index, region in enumerate(spec.regions)]
         job = cls(task, spec, spaces, mm, clock, timers, seed, mapping)
-        job.start()
+        job.start(delay_ns)
         return job
 
     def start(self, delay_ns: int = 0) -> None:
@@ -204,7 +212,7 @@ class Job:
                 if not self.done:
                     self._resume_at(self.clock.now_ns() + pause_ns)
                 return
-            yield
+            yield None
         self._life.close()
 
     def _live(self) -> Work:
