@@ -22,7 +22,7 @@ from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile, St
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.controllers import standard_controllers
 from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
-from fakecg.cgroup.pressure_files import poll_mask
+from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES, poll_mask
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemoryController
 from fakecg.mm.memory_files import MEMORY_FILES
@@ -170,7 +170,7 @@ class Host:
         self.jobs: dict[int, Job] = {}
         self.system_files: dict[str, ControlFile] = {
             path: row for path, row in SYSTEM_FILES.items() if row.needs is None or row.needs(self.features)
-        }
+        } | {f"proc/{row.name}": row for row in PROC_PRESSURE_FILES}
         self._closed = False
 
     def __enter__(self) -> Host:
@@ -340,7 +340,7 @@ class Host:
             if len(data) > _WRITE_MAX_BYTES:
                 raise TooLong(f"{open_file.row.name}: {len(data)} bytes in one write")
             self._require_live(open_file)
-            if not data:
+            if not data and open_file.row not in PROC_PRESSURE_FILES:
                 return 0
             if open_file.row.write is None:
                 raise InvalidInput(f"{open_file.row.name}: read-only")
@@ -352,7 +352,7 @@ class Host:
             return len(data)
 
     def _require_live(self, open_file: OpenFile) -> None:
-        if open_file.row.name not in self.system_files:
+        if open_file.row.name not in self.system_files and open_file.row not in PROC_PRESSURE_FILES:
             require_live(open_file)
 
     def _subject(self, open_file: OpenFile) -> Any:
@@ -371,7 +371,7 @@ class Host:
     def poll_events(self, open_file: OpenFile) -> int:
         """poll(2) mask. Source: kernfs/file.c:kernfs_generic_poll."""
         with self._locked():
-            if open_file.row.is_pressure:
+            if open_file.row.is_pressure or open_file.row in PROC_PRESSURE_FILES:
                 return poll_mask(open_file)
             changed = not open_file.css.online or open_file.seen != self._event_count(open_file)
             return _POLL_ALWAYS | (_POLL_CHANGED if changed else 0)
