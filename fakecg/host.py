@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,12 +21,14 @@ from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
 from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile, Steps
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.controllers import standard_controllers
+from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
 from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES, poll_mask
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemoryController
 from fakecg.mm.memory_files import MEMORY_FILES
 from fakecg.mm.swap_files import SWAP_FILES
+from fakecg.mm.swap_spec import open_devices
 from fakecg.mm.swapfile import SwapDevice
 from fakecg.mm.system_files import SYSTEM_FILES
 from fakecg.mm.task_memory import TaskMemory
@@ -97,7 +99,9 @@ class Host:
     """An emulated machine with its cgroup tree.
 
     Args:
-        ram, swap: sizes; swap 0 for none. swap_file: None for a temporary file without a name.
+        ram: size.
+        swap: size of the swap device, 0 for none; or several devices, see mm/swap_spec.py.
+        swap_file: path of the (first) device; None for a temporary file without a name.
         nodes: NUMA nodes.
         clock: ManualClock by default; a ScaledClock runs by itself.
         seed: of all contents and access patterns.
@@ -115,7 +119,7 @@ class Host:
         self,
         *,
         ram: str | int = "4G",
-        swap: str | int = "8G",
+        swap: str | int | Sequence[str | int] = "8G",
         swap_file: str | None = None,
         nodes: int = 1,
         clock: Clock | None = None,
@@ -139,26 +143,28 @@ class Host:
         self.internal_errors = 0
         if not 1 <= nodes <= 64:
             raise UsageError(f"--nodes: 1 to 64, not {nodes}")
-        nr_slots = parse_size(swap) // PAGE_SIZE
-        devices = [SwapDevice(swap_file, nr_slots)] if nr_slots else []
+        cost_model = CostModel.parse(cost)
         self.machine = Machine(
             features=self.features,
             clock=self.clock,
             timers=self.timers,
-            cost=CostModel.parse(cost),
+            cost=cost_model,
             total_pages=parse_size(ram) // PAGE_SIZE,
             nr_nodes=nodes,
-            swap_devices=devices,
+            swap_devices=open_devices([swap] if isinstance(swap, str | int) else swap, cost_model, swap_file),
         )
         self.machine.log = log.info
         self.machine.report_io_error = self._io_error
         self.machine.report_bug = self.report_bug
         memory = MemoryController(self.machine, (*MEMORY_FILES, *SWAP_FILES, *ZSWAP_FILES))
+        controllers = standard_controllers(nr_nodes=nodes)
+        io = next(controller for controller in controllers if isinstance(controller, IoController))
+        self.machine.on_swap_io = lambda cgroup, nr_bytes, is_write: io.account(cgroup, nr_bytes, is_write=is_write)
         self.hierarchy = Hierarchy(
             self.clock,
             self.timers,
             self.features,
-            (memory, *standard_controllers(nr_nodes=nodes)),
+            (memory, *controllers),
             task_source=task_source,
         )
         self.machine.hierarchy = self.hierarchy
@@ -509,6 +515,45 @@ class Host:
             except DataLost as error:
                 # The task that needed the page is dead; the others go on.
                 self._io_error(error.reason)
+
+    # -- swap devices -----------------------------------------------------------------------------------------------------------------
+
+    def swap_device(self, name: str = "") -> SwapDevice:
+        """A device by name as in /proc/swaps; without one the first.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for device in self.machine.swap.devices:
+            if name in ("", device.name):
+                return device
+        raise UsageError(f"no swap device {name}", 1)
+
+    def inject_swap_fault(self, kind: str, count: int = 1, device: str = "") -> None:
+        """Let I/O fail: ``read`` or ``write`` with EIO the next ``count`` times; ``full``: no slots while ``count`` is not 0.
+
+        Raises:
+            UsageError: unknown kind or device.
+        """
+        with self._locked():
+            target = self.swap_device(device)
+            if kind == "read":
+                target.fail_reads = count
+            elif kind == "write":
+                target.fail_writes = count
+            elif kind == "full":
+                target.refuses = bool(count)
+            else:
+                raise UsageError(f"unknown swap fault {kind!r} (known: read, write, full)")
+
+    def swapoff(self, name: str = "") -> int:
+        """Bring everything on a swap device into memory and take it out of use; returns how many pages came back.
+
+        Raises:
+            UsageError: no such device. NoMemory: it does not fit.
+        """
+        with self._locked():
+            return self._drive(self.machine.swap_cache.swapoff(self.swap_device(name)))
 
     # -- looking inside ---------------------------------------------------------------------------------------------------------------
 

@@ -123,6 +123,8 @@ def try_charge(machine: Machine, memcg: MemCgroup, nr_pages: int, context: Charg
 def _reclaim_stalled(machine: Machine, memcg: MemCgroup, nr_pages: int, mm: MmStruct | None) -> Generator[None, None, int]:
     """Reclaim inside a memstall section of the charging task. Source: psi_memstall_enter around the reclaim."""
     before_ns = machine.reclaim_cost_ns
+    if mm is not None:
+        mm.batches.drain()
     nr_reclaimed = yield from try_to_free_mem_cgroup_pages(machine, memcg, nr_pages)
     stall_ns = machine.reclaim_cost_ns - before_ns
     if mm is not None:

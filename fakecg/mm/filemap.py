@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from fakecg.abi.stat import NR_FILE_DIRTY, NR_FILE_PAGES, PGACTIVATE
+from fakecg.abi.stat import NR_FILE_DIRTY, NR_FILE_PAGES
 from fakecg.mm import workingset
 from fakecg.mm.charge import handle_over_high
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.lruvec import LRU_ACTIVE_FILE, LRU_INACTIVE_FILE
 from fakecg.mm.page_table import ACTIVE, DIRTY, REFERENCED, RESIDENT
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import SyntheticAddressSpace
+    from fakecg.mm.folio_batch import LruBatches
     from fakecg.mm.machine import Machine
     from fakecg.mm.mm_struct import MmStruct
 
@@ -38,7 +38,7 @@ def read_cache(
     page, last = file.base + start, file.base + stop
     while page < last and not mm.is_dying:
         if flags[page] & RESIDENT:
-            mark_accessed(machine, page)
+            mark_accessed(machine, page, mm.batches)
             cost_ns += machine.cost.touch_ns
             if write:
                 _dirty(machine, file, page)
@@ -55,11 +55,11 @@ def read_cache(
             return cost_ns + mm.take_reclaim_ns()
         file.fill(page, page + nr_pages)
         machine.own(range(page, page + nr_pages), memcg, node)
-        _add_to_cache(machine, memcg.id, node, range(page, page + nr_pages))
+        _add_to_cache(machine, mm, memcg.id, node, range(page, page + nr_pages))
         if not write:
             cost_ns += machine.cost.file_in_ns(nr_pages)
         for one in range(page, page + nr_pages):
-            mark_accessed(machine, one)
+            mark_accessed(machine, one, mm.batches)
             if write:
                 _dirty(machine, file, one)
         page += nr_pages
@@ -69,38 +69,32 @@ def read_cache(
     return cost_ns + mm.take_reclaim_ns()
 
 
-def _add_to_cache(machine: Machine, memcg_id: int, node: int, pages: range) -> None:
+def _add_to_cache(machine: Machine, mm: MmStruct, memcg_id: int, node: int, pages: range) -> None:
     """Source: filemap.c:filemap_add_folio."""
     memcg = machine.memcgs[memcg_id]
     lruvec = memcg.lruvecs[node]
     flags = machine.table.flags
-    active: list[int] = []
-    inactive: list[int] = []
     for page in pages:
-        state = workingset.refault(machine, memcg, node, page, True)
-        flags[page] = RESIDENT | state
-        (active if state & ACTIVE else inactive).append(page)
-    lruvec.add(machine.table, LRU_INACTIVE_FILE, inactive)
-    lruvec.add(machine.table, LRU_ACTIVE_FILE, active)
+        flags[page] = RESIDENT | workingset.refault(machine, memcg, node, page, True)
+    mm.batches.add(lruvec, True, pages)
     memcg.rstat.add(lruvec.stat_base + NR_FILE_PAGES, len(pages))
     machine.nodes[node].nr_free -= len(pages)
 
 
-def mark_accessed(machine: Machine, page: int) -> None:
-    """A page of the cache was used: the second use of an inactive page activates it. Source: swap.c:folio_mark_accessed."""
+def mark_accessed(machine: Machine, page: int, batches: LruBatches) -> None:
+    """A page of the cache was used: the second use of an inactive page activates it. Source: swap.c:folio_mark_accessed.
+
+    ``batches``: of the task that uses it.
+    """
     table = machine.table
     state = table.flags[page]
     if not state & REFERENCED:
         table.flags[page] = state | REFERENCED
     elif not state & ACTIVE:
+        table.flags[page] = state & ~REFERENCED
+        batches.activate(page)
         memcg = machine.memcgs[table.memcg[page]]
-        lruvec = memcg.lruvecs[table.node[page]]
-        lruvec.remove(table, LRU_INACTIVE_FILE, page)
-        table.flags[page] = (state | ACTIVE) & ~REFERENCED
-        lruvec.add(table, LRU_ACTIVE_FILE, (page,))
-        memcg.rstat.add(PGACTIVATE, 1)
-        machine.vm.pgactivate += 1
-        workingset.age_nonresident(lruvec, 1)
+        workingset.age_nonresident(memcg.lruvecs[table.node[page]], 1)
 
 
 def _dirty(machine: Machine, file: SyntheticAddressSpace, page: int) -> None:

@@ -38,6 +38,11 @@ class LruBatches:
         self._waiting: Sequence[int] = ()
         self._activate: list[int] = []
 
+    @property
+    def nr_waiting(self) -> int:
+        """Pages that are on no list."""
+        return len(self._waiting)
+
     def add(self, lruvec: Lruvec, is_file: bool, pages: Sequence[int]) -> None:
         """Resident pages, oldest first, start on their list; the ACTIVE flag says which. Source: swap.c:folio_add_lru."""
         waiting = self._waiting
@@ -81,7 +86,12 @@ class LruBatches:
         lruvec.add(table, lru, pages)
 
     def activate(self, page: int) -> None:
-        """An inactive page on a list was used again. Source: swap.c:folio_activate."""
+        """An inactive page was used again. Source: swap.c:folio_activate, __lru_cache_activate_folio."""
+        table = self._machine.table
+        if table.newer[page] == OFF_LIST:
+            # It waits for its list: the active one from now on.
+            table.flags[page] |= ACTIVE
+            return
         self._activate.append(page)
         if len(self._activate) == PAGEVEC_SIZE:
             self._move_activated()

@@ -16,6 +16,7 @@ from fakecg.cgroup.rstat import RstatTree
 from fakecg.mm import oom_kill
 from fakecg.mm.address_space import Buffer, Content, SyntheticAddressSpace
 from fakecg.mm.charge import Stock, try_charge
+from fakecg.mm.folio_batch import LruBatches, lru_add_drain_all
 from fakecg.mm.kswapd import MAX_RECLAIM_RETRIES, Node, balance_node, default_min_free_kbytes
 from fakecg.mm.memcontrol import MemCgroup
 from fakecg.mm.mm_struct import ChargeContext, MmStruct
@@ -30,6 +31,7 @@ from fakecg.mm.zswap_writeback import ZswapWriteback
 
 if TYPE_CHECKING:
     from fakecg.abi.profile import Features
+    from fakecg.cgroup.cgroup import Cgroup
     from fakecg.cgroup.hierarchy import Hierarchy
     from fakecg.sched.clock import Clock
     from fakecg.sched.cost import CostModel
@@ -50,6 +52,7 @@ class Machine:
         swappiness, page_cluster: vm.* parameters.
         recursive_protection: as if mounted with memory_recursiveprot.
         works: kernel threads with something to do; the host steps them beside its own work.
+        lru_batches: those with pages that wait for their list, in the order they began to.
         reclaim_cost_ns: total cost of reclaim so far; a stall is the difference over it.
         log, report_io_error, report_bug: where messages go.
     """
@@ -92,7 +95,9 @@ class Machine:
         self.zswap = Zswap(self, total_pages=total_pages)
         self.zswap_writeback = ZswapWriteback(self)
         self.works: list[Generator[None, None, None]] = []
+        self.lru_batches: dict[LruBatches, None] = {}
         self.reclaim_cost_ns = 0
+        self.on_swap_io: Callable[[Cgroup, int, bool], None] = lambda cgroup, nr_bytes, is_write: None
         self.log: Callable[[str], None] = _discard
         self.report_io_error: Callable[[str], None] = _discard
         self.report_bug: Callable[[BaseException], None] = lambda error: None
@@ -280,6 +285,8 @@ class Machine:
         mm = space.mm
         while node.nr_free - nr_pages < node.min_wmark:
             before_ns = self.reclaim_cost_ns
+            if mm is not None:
+                mm.batches.drain()
             nr_reclaimed = yield from try_to_free_pages(self)
             if mm is not None:
                 mm.stall_in_reclaim(self.reclaim_cost_ns - before_ns)
@@ -396,6 +403,8 @@ class Machine:
         """Free pages, wherever their contents are: munmap, exit, truncation. Source: memory.c:zap_pte_range."""
         table = self.table
         flags, slot_of = table.flags, table.slot
+        if self.lru_batches:
+            lru_add_drain_all(self)
         lru_base = 2 if space.is_file else 0
         slots = []
         resident = []
@@ -462,6 +471,10 @@ class Machine:
         return nr_resident, nr_zswapped, nr_swapped
 
     # -- time -------------------------------------------------------------------------------------------------------------------------
+
+    def account_io(self, memcg: MemCgroup, nr_pages: int, is_write: bool) -> None:
+        """Swap traffic of a cgroup's pages, for io.stat."""
+        self.on_swap_io(memcg.cgroup, nr_pages * 4096, is_write)
 
     def charge_cost(self, cost_ns: int) -> None:
         """Reclaim took this long."""

@@ -17,7 +17,6 @@ from fakecg.abi.errors import DataLost
 from fakecg.abi.stat import NR_ANON_MAPPED, PGFAULT, PGMAJFAULT
 from fakecg.mm.charge import handle_over_high
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.lruvec import LRU_INACTIVE_ANON
 from fakecg.mm.page_table import (
     DIRTY,
     MAP,
@@ -133,7 +132,7 @@ def _map_new(
     flags[page : page + nr_pages] = bytes([RESIDENT | MAPPED | YOUNG | DIRTY]) * nr_pages
     machine.own(pages, memcg, node)
     lruvec = memcg.lruvecs[node]
-    lruvec.add(table, LRU_INACTIVE_ANON, pages)
+    mm.batches.add(lruvec, False, pages)
     memcg.rstat.add(lruvec.stat_base + NR_ANON_MAPPED, nr_pages)
     machine.nodes[node].nr_free -= nr_pages
     _count_faults(machine, mm, nr_pages, 0)
@@ -197,19 +196,20 @@ def _swap_in_sequence(
     if not machine.charge_without_reclaim(memcg, nr_pages) or memcg.swap_is_full():
         return None
     try:
-        read_ns, restored = machine.swap_cache.read_pages(memcg, pages)
+        read = machine.swap_cache.read_pages(memcg, pages, mm.batches)
     except DataLost:
         # Once more, page by page, for the message.
         machine.uncharge_pages(memcg, nr_pages)
         return None
+    mm.batches.drain()
     _map(machine, space, pages, write)
     _count_faults(machine, mm, nr_pages, nr_windows)
     space.readahead = (pages[-1], window, window - 1)
     machine.vm.swap_ra += nr_pages - nr_windows
     machine.vm.swap_ra_hit += nr_pages - nr_windows
-    if restored:
-        mm.stall(read_ns)
-    return nr_pages, read_ns + nr_pages * machine.cost.minor_fault_ns
+    if read.restored:
+        mm.stall(read.cost_ns)
+    return nr_pages, read.cost_ns + nr_pages * machine.cost.minor_fault_ns
 
 
 def _swap_in(
@@ -249,19 +249,22 @@ def _swap_in(
         if not batch:
             continue
         try:
-            read_ns, restored = machine.swap_cache.read_pages(memcg, batch)
+            read = machine.swap_cache.read_pages(memcg, batch, mm.batches)
         except DataLost as error:
             lost = [one for one in batch if not table.flags[one] & RESIDENT]
             machine.uncharge_pages(memcg, len(lost))
             if page in lost or len(lost) == len(batch):
                 raise DataLost(f"task {mm.task.pid} {space.name or 'memory'} page {page - space.base}: {error.reason}") from error
             continue
-        cost_ns += read_ns
-        if restored:
+        cost_ns += read.cost_ns
+        mm.wait_for_io(read.io_ns)
+        if read.restored:
             # Waiting for a page of the workingset is a memory stall.
-            stall_ns += read_ns
+            stall_ns += read.cost_ns
     if stall_ns:
         mm.stall(stall_ns)
+    if len(window) > 1:
+        mm.batches.drain()
     if not table.flags[page] & RESIDENT:
         # Reclaim took it again, or nothing could be charged: the access faults once more.
         return 0, cost_ns

@@ -12,6 +12,7 @@ from fakecg.abi.stat import NR_NODE_ITEMS, StatRow, memory_stat_rows, node_base
 from fakecg.abi.units import PAGE_SHIFT, kstrip, memparse
 from fakecg.cgroup.cftype import SIGNAL_POINT, ControlFile, OpenFile, Steps
 from fakecg.mm.charge import MAX_RECLAIM_RETRIES, shrink_to_high, shrink_to_max
+from fakecg.mm.folio_batch import lru_add_drain_all
 from fakecg.mm.limit_file import flag, limit, usage
 from fakecg.mm.memcontrol import MemCgroup
 from fakecg.mm.peak_file import peak
@@ -102,6 +103,8 @@ def _reclaim(memcg: MemCgroup, request: ReclaimRequest) -> Steps:
         yield SIGNAL_POINT
         if machine.features.profile.dying_reclaim_stops and not memcg.online:
             raise NotEnoughProgress("the cgroup was removed")
+        if not retries:
+            lru_add_drain_all(machine)
         reclaimed = yield from try_to_free_mem_cgroup_pages(
             machine, memcg, (nr_to_reclaim - nr_reclaimed) // 4, proactive=True, swappiness=request.swappiness
         )

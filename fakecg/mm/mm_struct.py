@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fakecg.mm.folio_batch import LruBatches
 from fakecg.mm.memcontrol import MemCgroup, memcg_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class MmStruct:
         stalled_ns: time spent in memstall sections.
         reclaim_ns: time spent in direct reclaim that no touch has paid for yet.
         is_dying: killed or exiting.
+        batches: its pages on their way to an LRU list.
     """
 
     def __init__(self, machine: Machine, task: Task) -> None:
@@ -34,6 +36,7 @@ class MmStruct:
         self.reclaim_ns = 0
         self.busy_until_ns = 0
         self.is_dying = False
+        self.batches = LruBatches(machine)
 
     @property
     def memcg(self) -> MemCgroup:
@@ -59,6 +62,11 @@ class MmStruct:
         """Time of direct reclaim since the last call."""
         reclaim_ns, self.reclaim_ns = self.reclaim_ns, 0
         return reclaim_ns
+
+    def wait_for_io(self, duration_ns: int) -> None:
+        """Account waiting for a device (iowait)."""
+        if duration_ns and self.task.cgroup is not None:
+            self.task.cgroup.psi.stall("io", duration_ns, max(self.machine.clock.now_ns(), self.busy_until_ns))
 
     def nr_resident(self) -> tuple[int, int, int]:
         """Pages in memory, in zswap, and in swap elsewhere."""

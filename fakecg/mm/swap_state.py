@@ -7,21 +7,24 @@ the way in the same three are looked at. A page is in the swap cache while it is
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from fakecg.abi.errors import NoMemory
 from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO
 from fakecg.mm import workingset
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
+from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import ACTIVE, DIRTIED, DIRTY, RESIDENT, WORKINGSET, WRITE_ENDED, WRITE_STARTED, as_run, column
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
+    from fakecg.mm.folio_batch import LruBatches
     from fakecg.mm.machine import Machine
-    from fakecg.mm.mm_struct import ChargeContext
+    from fakecg.mm.swapfile import SwapDevice
 
 PAGE_SIZE = 4096
 _ZERO_PAGE = bytes(PAGE_SIZE)
@@ -48,6 +51,15 @@ class WriteOutcome:
     kept: list[int] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class ReadOutcome:
+    """What a read took, in nanoseconds, waiting for the device included (io_ns); whether a page of the workingset came back."""
+
+    cost_ns: int = 0
+    io_ns: int = 0
+    restored: bool = False
+
+
 class SwapCache:
     """Swap cache of one machine."""
 
@@ -56,6 +68,37 @@ class SwapCache:
         self._under_io: list[tuple[MemCgroup, int, Sequence[int]]] = []
 
     # -- slots ------------------------------------------------------------------------------------------------------------------------
+
+    def swapoff(self, device: SwapDevice) -> Generator[None, None, int]:
+        """Bring everything on a device back into memory and take it out of use; returns how many pages came back.
+
+        Raises:
+            NoMemory: a page does not fit into memory or its cgroup; the device stays in use. Source: swapfile.c:try_to_unuse.
+        """
+        machine = self.machine
+        table, swap = machine.table, machine.swap
+        device.refuses = True
+        nr_pages = 0
+        for slot in range(device.first_slot, min(device.first_slot + device.nr_slots, len(swap.page))):
+            page = swap.page[slot]
+            if not page:
+                continue
+            if not table.flags[page] & RESIDENT:
+                context = ChargeContext(may_oom=False)
+                memcg = self.charge_target(slot, context)
+                yield from machine.alloc_frames(machine.space_of(page), page, 1)
+                if not (yield from machine.charge_pages(memcg, 1, context)):
+                    device.refuses = False
+                    raise NoMemory(f"swapoff {device.name}: a page of {memcg.cgroup.path()} does not fit into memory")
+                if swap.page[slot] != page or table.flags[page] & RESIDENT:
+                    machine.uncharge_pages(memcg, 1)
+                    continue
+                self.read_pages(memcg, (page,), None)
+                nr_pages += 1
+            self.free_slots((page,))
+            yield None
+        swap.remove(device)
+        return nr_pages
 
     def add_to_swap(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> int:
         """Give pages slots and charge them; returns how many, from the first. Each refusal counts its events.
@@ -184,7 +227,8 @@ class SwapCache:
             memcg.rstat.add(PSWPOUT, nr_written)
             machine.vm.pswpout += nr_written
             machine.vm.pgpgout += 4 * nr_written
-            machine.charge_cost(nr_written * machine.cost.swap_write_ns)
+            machine.charge_cost(nr_written * swap.device_of(slots[0]).cost.swap_write_ns)
+            machine.account_io(resident, nr_written, True)
         return nr_written
 
     def end_writeback(self) -> None:
@@ -217,8 +261,13 @@ class SwapCache:
             return memcg
         return context.mm.memcg if context.mm is not None else self.machine.root_memcg
 
-    def add_resident(self, memcg: MemCgroup, pages: Sequence[int], data: Sequence[Buffer], extra_flags: int) -> bool:
-        """Charged pages enter memory and the swap cache, unmapped; returns whether any belonged to the workingset."""
+    def add_resident(
+        self, memcg: MemCgroup, pages: Sequence[int], data: Sequence[Buffer], extra_flags: int, batches: LruBatches | None = None
+    ) -> bool:
+        """Charged pages enter memory and the swap cache, unmapped; returns whether any belonged to the workingset.
+
+        ``batches``: of the faulting task, where the pages wait for their list; None puts them there at once.
+        """
         machine = self.machine
         table = machine.table
         machine.give(pages, data)
@@ -229,13 +278,19 @@ class SwapCache:
             states = workingset.refault_all(machine, memcg, node, batch, False)
             if states is None:
                 table.set_flags(batch, RESIDENT | extra_flags)
-                lruvec.add(table, LRU_INACTIVE_ANON, batch)
+                if batches is None:
+                    lruvec.add(table, LRU_INACTIVE_ANON, batch)
+                else:
+                    batches.add(lruvec, False, batch)
             else:
                 for page, state in zip(batch, states, strict=True):
                     table.flags[page] = RESIDENT | extra_flags | state
                     restored = restored or bool(state & WORKINGSET)
-                lruvec.add(table, LRU_INACTIVE_ANON, [page for page, state in zip(batch, states, strict=True) if not state & ACTIVE])
-                lruvec.add(table, LRU_ACTIVE_ANON, [page for page, state in zip(batch, states, strict=True) if state & ACTIVE])
+                if batches is None:
+                    lruvec.add(table, LRU_INACTIVE_ANON, [page for page, state in zip(batch, states, strict=True) if not state & ACTIVE])
+                    lruvec.add(table, LRU_ACTIVE_ANON, [page for page, state in zip(batch, states, strict=True) if state & ACTIVE])
+                else:
+                    batches.add(lruvec, False, batch)
             memcg.rstat.add(lruvec.stat_base + NR_SWAPCACHE, len(batch))
             machine.nodes[node].nr_free -= len(batch)
         return restored
@@ -247,10 +302,8 @@ class SwapCache:
         self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
         self.end_writeback()
 
-    def read_pages(self, memcg: MemCgroup, pages: Sequence[int]) -> tuple[int, bool]:
-        """Bring swapped-out pages, charged already, into the swap cache.
-
-        Returns the cost in nanoseconds, and whether any page belonged to the workingset. Source: page_io.c:swap_read_folio.
+    def read_pages(self, memcg: MemCgroup, pages: Sequence[int], batches: LruBatches | None) -> ReadOutcome:
+        """Bring swapped-out pages, charged already, into the swap cache and the faulting task's batches. Source: page_io.c:swap_read_folio.
 
         Raises:
             DataLost: a page cannot be read; the others of the batch stay swapped out.
@@ -266,8 +319,7 @@ class SwapCache:
         else:
             in_zswap = [page for page in pages if slot_of[page] < known and length_of[slot_of[page]]]
             slots = [slot_of[page] for page in in_zswap]
-        cost_ns = 0
-        restored = False
+        outcome = ReadOutcome()
         if len(in_zswap) < len(pages):
             for page in pages:
                 slot = slot_of[page]
@@ -277,18 +329,23 @@ class SwapCache:
                     data: Buffer = _ZERO_PAGE
                     item = SWPIN_ZERO
                     machine.vm.swpin_zero += 1
-                    cost_ns += machine.cost.zero_fill_ns
+                    outcome.cost_ns += machine.cost.zero_fill_ns
                 else:
-                    data = swap.device_of(slot).read(slot)
+                    device = swap.device_of(slot)
+                    data = device.read(slot)
                     item = PSWPIN
                     machine.vm.pswpin += 1
                     machine.vm.pgpgin += 4
-                    cost_ns += machine.cost.swap_read_page_ns if cost_ns else machine.cost.swap_read_ns
+                    # One request for the whole batch: its latency once, then the transfer of each page.
+                    io_ns = device.cost.swap_read_page_ns if outcome.io_ns else device.cost.swap_read_ns
+                    outcome.io_ns += io_ns
+                    outcome.cost_ns += io_ns
+                    machine.account_io(memcg, 1, False)
                     memcg.lruvecs[table.node[page]].nr_disk_swapins += 1
-                restored |= self.add_resident(memcg, (page,), (data,), 0)
+                outcome.restored |= self.add_resident(memcg, (page,), (data,), 0, batches)
                 memcg.rstat.add(item, 1)
         if in_zswap:
             loaded = zswap.load(slots)
-            cost_ns += machine.cost.zswap_load_ns * len(in_zswap)
-            restored |= self.add_resident(memcg, in_zswap, loaded, DIRTY)
-        return cost_ns, restored
+            outcome.cost_ns += machine.cost.zswap_load_ns * len(in_zswap)
+            outcome.restored |= self.add_resident(memcg, in_zswap, loaded, DIRTY, batches)
+        return outcome

@@ -18,6 +18,7 @@ from itertools import groupby
 from sortedcontainers import SortedDict
 
 from fakecg.abi.errors import DataLost, UsageError
+from fakecg.sched.cost import CostModel
 
 PAGE_SIZE = 4096
 
@@ -31,16 +32,22 @@ class SwapDevice:
         nr_slots: size.
         priority: devices with the highest number are used first.
         nr_used: slots in use.
+        cost: its latencies.
         fail_reads, fail_writes: how many of the next I/Os fail with EIO (fault injection).
+        refuses: hands out no slots, as if it were full (fault injection).
     """
 
-    def __init__(self, path: str | None, nr_slots: int, *, priority: int = -2, first_slot: int = 1) -> None:
+    def __init__(
+        self, path: str | None, nr_slots: int, *, priority: int = -2, first_slot: int = 1, cost: CostModel | None = None, number: int = 0
+    ) -> None:
         """``path``: None for a temporary file without a name.
 
         Raises:
             UsageError: the file cannot be opened or made that large.
         """
-        self.name = path or "/fakecg-swap"
+        self.name = path or f"/fakecg-swap{number or ''}"
+        self.cost = cost or CostModel()
+        self.refuses = False
         self.first_slot = first_slot
         self.nr_slots = nr_slots
         self.priority = priority
@@ -68,6 +75,8 @@ class SwapDevice:
 
     def alloc(self, nr_slots: int) -> Sequence[int]:
         """Take up to nr_slots slots, neighbours where there are any: then a range."""
+        if self.refuses:
+            return ()
         first = self._next
         if first + nr_slots <= self._cluster_end:
             self._next += nr_slots
@@ -170,6 +179,7 @@ class SwapSpace:
         self.devices = sorted(devices, key=lambda device: -device.priority)
         self.nr_slots = sum(device.nr_slots for device in self.devices)
         self.nr_free = self.nr_slots
+        self._turn = 0
         self.page = array("i", [0])
         self.memcg = array("H", [0])
         self.zeromap = bytearray(1)
@@ -190,7 +200,13 @@ class SwapSpace:
     def alloc(self, pages: Sequence[int], memcg_id: int) -> Sequence[int]:
         """Slots for pages, as many as there are, the highest priority first; a range if they are neighbours."""
         slots: Sequence[int] = ()
-        for device in self.devices:
+        devices = self.devices
+        if len(devices) > 1:
+            self._turn += 1
+            # Devices of one priority take turns.
+            turn = self._turn % len(devices)
+            devices = sorted([*devices[turn:], *devices[:turn]], key=lambda device: -device.priority)
+        for device in devices:
             more = device.alloc(len(pages) - len(slots))
             slots = [*slots, *more] if slots else more
             if len(slots) == len(pages):
@@ -239,6 +255,13 @@ class SwapSpace:
             return
         for slot in slots:
             self.device_of(slot).free((slot,))
+
+    def remove(self, device: SwapDevice) -> None:
+        """Take a device out of use; none of its slots is."""
+        self.devices.remove(device)
+        self.nr_slots -= device.nr_slots
+        self.nr_free -= device.nr_slots
+        device.close()
 
     def close(self) -> None:
         """Close all devices."""

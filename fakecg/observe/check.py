@@ -21,6 +21,7 @@ from fakecg.abi.stat import (
     node_base,
 )
 from fakecg.host import Host
+from fakecg.mm.folio_batch import OFF_LIST
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemCgroup
 from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, RESIDENT, WRITEBACK
@@ -53,7 +54,7 @@ def check(host: Host) -> None:
 
 
 def _check_pages(machine: Machine) -> Iterator[str]:
-    """Every resident page is on exactly one list, the one its flags name."""
+    """Every resident page is on exactly one list, the one its flags name, or waits for it."""
     table = machine.table
     seen: Counter[int] = Counter()
     for memcg in machine.memcgs.values():
@@ -73,13 +74,16 @@ def _check_pages(machine: Machine) -> Iterator[str]:
                         yield f"page {page} with flags {flags:#x} is on list {lru} of {memcg.cgroup.path()}"
                     if table.memcg[page] != memcg.id or table.node[page] != lruvec.node:
                         yield f"page {page} is on a list of another cgroup or node"
+    nr_waiting = 0
     for space_or_none in machine.spaces:
         if space_or_none is None:
             continue
         space = space_or_none
         for page in range(space.base, space.base + space.nr_pages):
             flags = table.flags[page]
-            if seen[page] != (1 if flags & RESIDENT else 0):
+            waits = bool(flags & RESIDENT) and table.newer[page] == OFF_LIST
+            nr_waiting += waits
+            if seen[page] != (1 if flags & RESIDENT and not waits else 0):
                 yield f"page {page} with flags {flags:#x} is on {seen[page]} lists"
             if not flags & RESIDENT and flags:
                 yield f"absent page {page} has flags {flags:#x}"
@@ -87,6 +91,9 @@ def _check_pages(machine: Machine) -> Iterator[str]:
                 yield f"page {page} is clean but nothing else holds its bytes"
             if flags & WRITEBACK and not table.slot[page]:
                 yield f"page {page} is being written to no slot"
+    expected_waiting = sum(batches.nr_waiting for batches in machine.lru_batches)
+    if nr_waiting != expected_waiting:
+        yield f"{nr_waiting} pages wait for their list, {expected_waiting} are in batches"
 
 
 def _check_slots(machine: Machine) -> Iterator[str]:
