@@ -130,7 +130,11 @@ def _by_cause(prefix: str, items: Sequence[int], features: Features) -> list[Sta
     profile = features.profile
     causes = ("kswapd", "direct", "khugepaged", "proactive")
     shown = causes if profile.has_proactive_counters else causes[:3]
-    return [_node_event(f"{prefix}_{cause}", item, numa=profile.has_moved_vmscan_stat) for cause, item in zip(causes, items, strict=False) if cause in shown]
+    return [
+        _node_event(f"{prefix}_{cause}", item, numa=profile.has_moved_vmscan_stat)
+        for cause, item in zip(causes, items, strict=False)
+        if cause in shown
+    ]
 
 
 def memory_stat_rows(features: Features) -> tuple[StatRow, ...]:

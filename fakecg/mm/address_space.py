@@ -81,7 +81,16 @@ class SyntheticAddressSpace:
     _nr_taken = 0
 
     def __init__(
-        self, number: int, base: int, nr_pages: int, mm: MmStruct | None, content: Content, seed: int, *, is_file: bool = False, name: str = ""
+        self,
+        number: int,
+        base: int,
+        nr_pages: int,
+        mm: MmStruct | None,
+        content: Content,
+        seed: int,
+        *,
+        is_file: bool = False,
+        name: str = "",
     ) -> None:
         self.number = number
         self.base = base

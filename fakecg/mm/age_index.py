@@ -7,7 +7,7 @@ number of entries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 from sortedcontainers import SortedDict
 
@@ -83,7 +83,7 @@ class AgeIndex:
         return self._batches.peekitem(0)[0] if self._batches else None
 
 
-def _add(sums_by_key: dict[int, list[int]], key: int, nr_entries: int, nr_bytes: int) -> None:
+def _add(sums_by_key: MutableMapping[int, list[int]], key: int, nr_entries: int, nr_bytes: int) -> None:
     sums = sums_by_key.get(key)
     if sums is None:
         sums_by_key[key] = [nr_entries, nr_bytes]

@@ -23,7 +23,7 @@ def limit(
     put: Callable[[MemCgroup, int], None],
     summary: str,
     *,
-    after: Callable[[MemCgroup, int, OpenFile], Steps] | None = None,
+    after: Callable[[MemCgroup, int, OpenFile], Steps | None] | None = None,
 ) -> ControlFile:
     """A byte value with the grammar of page_counter_memparse, stored in pages.
 

@@ -23,7 +23,7 @@ LRU_ACTIVE = 1
 LRU_FILE = 2
 
 # The counters of the lists stand first in a node's block, in list order.
-assert (NR_INACTIVE_ANON, NR_ACTIVE_ANON, NR_INACTIVE_FILE) == EVICTABLE_LRUS[:3]
+assert EVICTABLE_LRUS[:3] == (NR_INACTIVE_ANON, NR_ACTIVE_ANON, NR_INACTIVE_FILE)
 
 
 class LruList:

@@ -20,8 +20,8 @@ from fakecg.mm.page_counter import PageCounter
 from fakecg.mm.zswap_lru import ZswapLru
 
 if TYPE_CHECKING:
-    from fakecg.cgroup.cgroup import Cgroup
     from fakecg.cgroup.cftype import ControlFile
+    from fakecg.cgroup.cgroup import Cgroup
     from fakecg.mm.machine import Machine
 
 # Indices of memory.events and memory.swap.events. Source: include/linux/memcontrol.h:memcg_memory_event.
@@ -91,14 +91,14 @@ class MemCgroup(Css):
         mm = self.mm = controller.mm
         self.parent_memcg = parent
         self.id = mm.assign_memcg_id(self)
-        self.memory = PageCounter(parent.memory if parent else None)
-        self.swap = PageCounter(parent.swap if parent else None)
+        self.memory: PageCounter = PageCounter(parent.memory if parent else None)
+        self.swap: PageCounter = PageCounter(parent.swap if parent else None)
         self.zswap_max_pages = PAGE_COUNTER_MAX
         self.zswap_writeback = 1
         self.oom_group = 0
         self.events = [0] * NR_MEMORY_EVENTS
         self.events_local = [0] * NR_MEMORY_EVENTS
-        self.rstat = RstatNode(mm.rstat, parent.rstat if parent else None)
+        self.rstat: RstatNode = RstatNode(mm.rstat, parent.rstat if parent else None)
         nodes = range(mm.nr_nodes)
         self.lruvecs = [Lruvec(self, node) for node in nodes]
         self.zswap_lrus = [ZswapLru() for _ in nodes]

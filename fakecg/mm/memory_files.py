@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from fakecg.abi.errors import InvalidInput, Interrupted, NotEnoughProgress
+from fakecg.abi.errors import Interrupted, NotEnoughProgress
 from fakecg.abi.keyed import flat_keyed
 from fakecg.abi.profile import Features
 from fakecg.abi.stat import NR_NODE_ITEMS, StatRow, memory_stat_rows, node_base
-from fakecg.abi.units import PAGE_SHIFT, kstrip, memparse
+from fakecg.abi.units import PAGE_SHIFT
 from fakecg.cgroup.cftype import SIGNAL_POINT, ControlFile, OpenFile, Steps
 from fakecg.mm.charge import MAX_RECLAIM_RETRIES, shrink_to_high, shrink_to_max
 from fakecg.mm.folio_batch import lru_add_drain_all

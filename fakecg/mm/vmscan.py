@@ -28,7 +28,16 @@ from fakecg.abi.stat import (
     WORKINGSET_ACTIVATE_FILE,
 )
 from fakecg.mm import zswap_shrinker
-from fakecg.mm.lruvec import EVICTABLE_LRUS, LRU_ACTIVE, LRU_ACTIVE_ANON, LRU_ACTIVE_FILE, LRU_FILE, LRU_INACTIVE_ANON, LRU_INACTIVE_FILE, Lruvec
+from fakecg.mm.lruvec import (
+    EVICTABLE_LRUS,
+    LRU_ACTIVE,
+    LRU_ACTIVE_ANON,
+    LRU_ACTIVE_FILE,
+    LRU_FILE,
+    LRU_INACTIVE_ANON,
+    LRU_INACTIVE_FILE,
+    Lruvec,
+)
 from fakecg.mm.memcontrol import MEMCG_LOW, MemCgroup
 from fakecg.mm.page_table import ACTIVE, WORKINGSET, YOUNG
 from fakecg.mm.shrink_folio import shrink_folio_list

@@ -290,7 +290,7 @@ class Zswap:
         if length == PAGE_SIZE and self.machine.features.profile.keeps_incompressible:
             return bytes(data)
         try:
-            page = lz4.block.decompress(data, uncompressed_size=PAGE_SIZE)
+            page: bytes = lz4.block.decompress(data, uncompressed_size=PAGE_SIZE)
         except lz4.block.LZ4BlockError as error:
             self.counters.decompress_fail += 1
             raise DataLost(f"zswap entry of slot {slot} does not decompress: {error}") from error

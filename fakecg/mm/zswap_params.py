@@ -41,7 +41,9 @@ def _percent(name: str, summary: str) -> ControlFile:
     def write(machine: Machine, data: bytes, _: OpenFile) -> None:
         setattr(machine.zswap, name, kstrtouint(data))
 
-    return ControlFile(name=f"{_PARAMETERS}/{name}", show=lambda machine, _: f"{getattr(machine.zswap, name)}\n", write=write, summary=summary)
+    return ControlFile(
+        name=f"{_PARAMETERS}/{name}", show=lambda machine, _: f"{getattr(machine.zswap, name)}\n", write=write, summary=summary
+    )
 
 
 def _choice(name: str, value: str, summary: str, needs: Callable[[Features], bool] | None = None) -> ControlFile:
