@@ -14,8 +14,6 @@ import ctypes
 import errno
 import logging
 import os
-import stat
-import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import ControlError, UsageError
 from fakecg.cgroup.cftype import Caller
-from fakecg.fs import xattr
+from fakecg.fs import wire, xattr
 from fakecg.fs.logring import LOGGER_NAME
 from fakecg.fs.names import FS_SOURCE
 from fakecg.fs.nodes import BLOCK_SIZE, Attributes, Node, is_directory
@@ -38,8 +36,8 @@ log = logging.getLogger(LOGGER_NAME)
 
 #: How long the kernel may remember names and attributes of files; we tell it when one goes away. Attributes of directories change on
 #: their own (the number of links), so those are asked for again after a second.
-TIMEOUT_S = 3600.0
-DIRECTORY_TIMEOUT_S = 1.0
+VALID_S = 3600
+DIRECTORY_VALID_S = 1
 
 EXIT_NO_FUSE = 5
 
@@ -146,14 +144,6 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 _SET_MODE, _SET_UID, _SET_GID, _SET_ATIME, _SET_MTIME, _SET_ATIME_NOW, _SET_MTIME_NOW = 1, 2, 4, 16, 32, 128, 256
 
-_DIRENT = struct.Struct("=QQII")
-
-
-def pack_dirent(name: bytes, ino: int, kind: int, next_offset: int) -> bytes:
-    """struct fuse_dirent, padded to 8 bytes."""
-    entry = _DIRENT.pack(ino, next_offset, len(name), stat.S_IFMT(kind) >> 12) + name
-    return entry + bytes(-len(entry) % 8)
-
 
 class FuseMount:
     """A mounted session: a channel for serve.Server and the transport of the operations.
@@ -172,6 +162,9 @@ class FuseMount:
         self._operations = operations
         self._host = operations.host
         self._lib = binding._libfuse
+        # The same library, called without giving the interpreter away: what never sleeps takes less time than getting it back, which a
+        # busy thread would delay by the switch interval.
+        self._quick = ctypes.PyDLL(None, handle=self._lib._handle)
         self._major = self._version()
         self._stat = binding.c_stat
         self._statvfs = binding.c_statvfs
@@ -201,24 +194,9 @@ class FuseMount:
         return int(self._lib.fuse_version()) // 10
 
     def _declare(self) -> None:
-        class Entry(ctypes.Structure):
-            """struct fuse_entry_param."""
-
-            _fields_ = [
-                ("ino", ctypes.c_ulong if self._major == 2 else ctypes.c_uint64),
-                ("generation", ctypes.c_ulong if self._major == 2 else ctypes.c_uint64),
-                ("attr", self._stat),
-                ("attr_timeout", ctypes.c_double),
-                ("entry_timeout", ctypes.c_double),
-            ]
-
-        self._entry = Entry
         prototypes: dict[str, tuple[Any, tuple[Any, ...]]] = {
             "fuse_reply_err": (_INT, (_PTR, _INT)),
             "fuse_reply_none": (None, (_PTR,)),
-            "fuse_reply_entry": (_INT, (_PTR, _PTR)),
-            "fuse_reply_attr": (_INT, (_PTR, _PTR, ctypes.c_double)),
-            "fuse_reply_open": (_INT, (_PTR, _PTR)),
             "fuse_reply_write": (_INT, (_PTR, _SIZE)),
             "fuse_reply_buf": (_INT, (_PTR, _STR, _SIZE)),
             "fuse_reply_statfs": (_INT, (_PTR, _PTR)),
@@ -254,8 +232,9 @@ class FuseMount:
                 "fuse_session_destroy": (None, (_PTR,)),
             }
         for name, (result, arguments) in prototypes.items():
-            function = getattr(self._lib, name)
-            function.restype, function.argtypes = result, arguments
+            for library in (self._lib, self._quick):
+                function = getattr(library, name)
+                function.restype, function.argtypes = result, arguments
 
     def _mount(self) -> None:
         lib, args = self._lib, ctypes.byref(self._args)
@@ -288,7 +267,7 @@ class FuseMount:
         """A function for one thread that receives one request and answers it; see serve.Channel."""
         if self._major == 2:
             return self._make_receiver_2()
-        lib, session, buffer = self._lib, self._session, ctypes.byref(_Buffer())
+        lib, session, buffer = self._quick, self._session, ctypes.byref(_Buffer())
 
         def receive() -> bool | None:
             size = lib.fuse_session_receive_buf(session, buffer)
@@ -300,7 +279,12 @@ class FuseMount:
         return receive
 
     def _make_receiver_2(self) -> Callable[[], bool | None]:
-        receive_request, process, session, channel = self._lib.fuse_chan_recv, self._lib.fuse_session_process, self._session, self._channel
+        receive_request, process, session, channel = (
+            self._quick.fuse_chan_recv,
+            self._quick.fuse_session_process,
+            self._session,
+            self._channel,
+        )
         size = self._lib.fuse_chan_bufsize(channel)
         buffer = ctypes.create_string_buffer(size)
         channel_pointer = ctypes.byref(ctypes.c_void_p(channel))
@@ -342,7 +326,7 @@ class FuseMount:
     # --- callbacks ---
 
     def _guard(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
-        reply_err = self._lib.fuse_reply_err
+        reply_err = self._quick.fuse_reply_err
 
         def callback(req: int, *arguments: Any) -> None:
             try:
@@ -359,55 +343,41 @@ class FuseMount:
         return callback
 
     def _caller(self, req: int) -> Caller:
-        context = _Context.from_address(self._lib.fuse_req_ctx(req))
+        context = _Context.from_address(self._quick.fuse_req_ctx(req))
         return Caller(context.pid, context.uid, context.gid)
 
     def _handle_number(self, file_info: int) -> int:
         return ctypes.c_uint64.from_address(file_info + self._fh_offset).value
 
-    def _fill(self, target: Any, attributes: Attributes) -> None:
-        target.st_ino = attributes.ino
-        target.st_mode = attributes.mode
-        target.st_nlink = attributes.nlink
-        target.st_uid = attributes.uid
-        target.st_gid = attributes.gid
-        target.st_blksize = BLOCK_SIZE
-        for field, value_ns in (
-            (target.st_atimespec, attributes.atime_ns),
-            (target.st_mtimespec, attributes.mtime_ns),
-            (target.st_ctimespec, attributes.ctime_ns),
-        ):
-            field.tv_sec, field.tv_nsec = divmod(value_ns, 1_000_000_000)
-
     def _reply_entry(self, req: int, node: Node) -> None:
-        entry = self._entry()
-        self._fill(entry.attr, self._operations.attributes(node))
-        entry.attr_timeout = DIRECTORY_TIMEOUT_S if is_directory(node) else TIMEOUT_S
-        entry.entry_timeout = TIMEOUT_S
-        entry.ino = node_id = self._operations.remember(node)
-        if self._lib.fuse_reply_entry(req, ctypes.byref(entry)):
+        node_id = self._operations.remember(node)
+        attr_valid_s = DIRECTORY_VALID_S if is_directory(node) else VALID_S
+        if self._reply_buf(req, wire.entry_out(node_id, self._operations.attributes(node), VALID_S, attr_valid_s)):
             self._operations.forget(node_id, 1)
 
     def _reply_attributes(self, req: int, node: Node, attributes: Attributes) -> None:
-        result = self._stat()
-        self._fill(result, attributes)
-        self._lib.fuse_reply_attr(req, ctypes.byref(result), DIRECTORY_TIMEOUT_S if is_directory(node) else TIMEOUT_S)
+        self._reply_buf(req, wire.attr_out(attributes, DIRECTORY_VALID_S if is_directory(node) else VALID_S))
 
-    def _reply_buf(self, req: int, data: bytes) -> None:
-        self._lib.fuse_reply_buf(req, data, len(data))
+    def _reply_handle(self, req: int, number: int, flags: int = 0) -> None:
+        if self._reply_buf(req, wire.open_out(number, flags)):
+            self._operations.release(number)
+
+    def _reply_buf(self, req: int, data: bytes) -> int:
+        """Other than 0 if nobody took the answer: the caller was killed."""
+        return int(self._quick.fuse_reply_buf(req, data, len(data)))
 
     def _lookup(self, req: int, parent: int, name: bytes) -> None:
         self._reply_entry(req, self._operations.lookup(self._operations.directory(parent), name))
 
     def _forget(self, req: int, node_id: int, nr_lookups: int) -> None:
         self._operations.forget(node_id, nr_lookups)
-        self._lib.fuse_reply_none(req)
+        self._quick.fuse_reply_none(req)
 
     def _forget_multi(self, req: int, count: int, pairs: int) -> None:
         numbers = (ctypes.c_uint64 * (2 * count)).from_address(pairs)
         for index in range(0, 2 * count, 2):
             self._operations.forget(numbers[index], numbers[index + 1])
-        self._lib.fuse_reply_none(req)
+        self._quick.fuse_reply_none(req)
 
     def _getattr(self, req: int, node_id: int, file_info: int | None) -> None:
         node = self._operations.handle(self._handle_number(file_info)).node if file_info else self._operations.node(node_id)
@@ -436,7 +406,7 @@ class FuseMount:
 
     def _rmdir(self, req: int, parent: int, name: bytes) -> None:
         self._operations.rmdir(self._operations.directory(parent), name)
-        self._lib.fuse_reply_err(req, 0)
+        self._quick.fuse_reply_err(req, 0)
 
     def _create(self, req: int, parent: int, name: bytes, mode: int, file_info: int) -> None:
         self._operations.refuse_create()
@@ -457,19 +427,16 @@ class FuseMount:
         self._operations.refuse_change()
 
     def _open(self, req: int, node_id: int, file_info: int) -> None:
-        info = self._file_info.from_address(file_info)
-        number = self._operations.open(self._operations.node(node_id), info.flags, self._caller(req))
-        info.fh = number
-        info.direct_io = 1
-        if self._lib.fuse_reply_open(req, file_info):
-            self._operations.release(number)
+        flags = self._file_info.from_address(file_info).flags
+        number = self._operations.open(self._operations.node(node_id), flags, self._caller(req))
+        self._reply_handle(req, number, wire.FOPEN_DIRECT_IO)
 
     def _read(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
         data = self._operations.read(ctypes.c_uint64.from_address(file_info + self._fh_offset).value, size, offset)
-        self._lib.fuse_reply_buf(req, data, len(data))
+        self._quick.fuse_reply_buf(req, data, len(data))
 
     def _write(self, req: int, node_id: int, buffer: int, size: int, offset: int, file_info: int) -> None:
-        server, is_interrupted = self.server, self._lib.fuse_req_interrupted
+        server, is_interrupted = self.server, self._quick.fuse_req_interrupted
 
         def interrupted() -> bool:
             if server is not None:
@@ -478,23 +445,20 @@ class FuseMount:
 
         number = self._handle_number(file_info)
         taken = self._operations.write(number, ctypes.string_at(buffer, size), self._caller(req), interrupted)
-        self._lib.fuse_reply_write(req, taken)
+        self._quick.fuse_reply_write(req, taken)
 
     def _release(self, req: int, node_id: int, file_info: int) -> None:
         self._operations.release(self._handle_number(file_info))
-        self._lib.fuse_reply_err(req, 0)
+        self._quick.fuse_reply_err(req, 0)
 
     def _opendir(self, req: int, node_id: int, file_info: int) -> None:
-        number = self._operations.opendir(self._operations.directory(node_id))
-        self._file_info.from_address(file_info).fh = number
-        if self._lib.fuse_reply_open(req, file_info):
-            self._operations.release(number)
+        self._reply_handle(req, self._operations.opendir(self._operations.directory(node_id)))
 
     def _readdir(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
         answer = bytearray()
         entries = self._operations.directory_handle(self._handle_number(file_info)).entries(offset)
         for index, (name, ino, kind) in enumerate(entries, offset + 1):
-            entry = pack_dirent(name, ino, kind, index)
+            entry = wire.dirent(name, ino, kind, index)
             if len(answer) + len(entry) > size:
                 break
             answer += entry
@@ -506,11 +470,11 @@ class FuseMount:
         result = self._statvfs()
         result.f_bsize = result.f_frsize = BLOCK_SIZE
         result.f_namemax = NAME_MAX
-        self._lib.fuse_reply_statfs(req, ctypes.byref(result))
+        self._quick.fuse_reply_statfs(req, ctypes.byref(result))
 
     def _setxattr(self, req: int, node_id: int, name: bytes, value: int, size: int, flags: int) -> None:
         xattr.set_value(self._operations.node(node_id), name, ctypes.string_at(value, size), flags, self._caller(req))
-        self._lib.fuse_reply_err(req, 0)
+        self._quick.fuse_reply_err(req, 0)
 
     def _getxattr(self, req: int, node_id: int, name: bytes, size: int) -> None:
         self._reply_xattr(req, xattr.get(self._operations.node(node_id), name, self._caller(req)), size)
@@ -521,18 +485,18 @@ class FuseMount:
 
     def _reply_xattr(self, req: int, value: bytes, size: int) -> None:
         if not size:
-            self._lib.fuse_reply_xattr(req, len(value))
+            self._quick.fuse_reply_xattr(req, len(value))
         elif len(value) > size:
-            self._lib.fuse_reply_err(req, errno.ERANGE)
+            self._quick.fuse_reply_err(req, errno.ERANGE)
         else:
             self._reply_buf(req, value)
 
     def _removexattr(self, req: int, node_id: int, name: bytes) -> None:
         xattr.remove(self._operations.node(node_id), name, self._caller(req))
-        self._lib.fuse_reply_err(req, 0)
+        self._quick.fuse_reply_err(req, 0)
 
     def _poll(self, req: int, node_id: int, file_info: int, token: int | None) -> None:
-        self._lib.fuse_reply_poll(req, self._operations.poll(self._handle_number(file_info), token))
+        self._quick.fuse_reply_poll(req, self._operations.poll(self._handle_number(file_info), token))
 
 
 _TRY_AGAIN = (-errno.EAGAIN, -errno.EINTR, -errno.ENOENT)  # ENOENT: the request was withdrawn before we got it

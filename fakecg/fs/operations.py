@@ -14,7 +14,7 @@ import stat
 import threading
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fakecg.abi.errors import (
     AccessDenied,
@@ -25,6 +25,7 @@ from fakecg.abi.errors import (
     NotADirectory,
     NotPermitted,
 )
+from fakecg.cgroup.cftype import OpenFile
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.kernfs import FileNode
 from fakecg.fs.control import Control
@@ -275,12 +276,11 @@ class Operations:
             else:
                 if self._faults:
                     self._inject("open", node.cgroup, node.row.name.encode())
-                try:
-                    if node.removed:
-                        raise NoSuchFile(node.row.name)
-                    handle = FileHandle(self.host, node, self.host.open_file(node.cgroup, node.row.name.encode(), caller, flags))
-                except NoSuchFile as error:
-                    raise Stale(error.reason) from None
+                # The host's lock is not needed: a node says in one look whether its file is still there.
+                if not node.active:
+                    raise Stale(f"{node.row.name} is gone")
+                css: Any = node.css  # a cgroup stands in for the css of the core's own files
+                handle = FileHandle(self.host, node, OpenFile(node.row, css, caller, caller, flags))
         elif isinstance(node, SystemFile):
             handle = FileHandle(self.host, node, self.host.open_system_file(node.path, caller))
         elif isinstance(node, CommandFile):
