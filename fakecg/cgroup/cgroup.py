@@ -261,7 +261,7 @@ class Cgroup:
             file_set = self.file_sets.get(owner)
             if file_set is None:
                 return None
-            node = self._nodes[row.name] = FileNode(row, self.css[owner] if owner else self, self, file_set)
+            node = self._nodes.setdefault(row.name, FileNode(row, self.css[owner] if owner else self, self, file_set))
         return node
 
     def add_files(self, owner: str, creator: Caller) -> None:
