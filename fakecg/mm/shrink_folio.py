@@ -138,12 +138,10 @@ def _free_anon_pages(
     if nr_mapped:
         memcg.rstat.add(lruvec.stat_base + NR_ANON_MAPPED, -nr_mapped)
     table.apply(pages, UNMAP)
-    clean: Sequence[int]
     dirty: Sequence[int]
     if all(kind & DIRTY for kind in kinds):
-        clean, dirty = [], pages
+        dirty = pages
     else:
-        clean = [page for page in pages if not flags[page] & DIRTY]
         dirty = [page for page in pages if flags[page] & DIRTY]
     if dirty:
         outcome = machine.swap_cache.write_pages(memcg, lruvec.node, dirty)

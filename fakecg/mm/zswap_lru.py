@@ -66,7 +66,7 @@ class ZswapLinks:
 
     def remove(self, lru: ZswapLru, slots: Sequence[int]) -> None:
         """Take entries out, wherever they stand. Runs of neighbours cost least."""
-        younger, older = self.younger, self.older
+        younger = self.younger
         index, end = 0, len(slots)
         if isinstance(slots, range) and younger[slots.start : slots.stop - 1] == array("i", slots[1:]):
             self._unlink(lru, slots[0], slots[-1])

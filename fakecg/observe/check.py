@@ -144,7 +144,8 @@ def _check_zswap(machine: Machine) -> Iterator[str]:
                     yield f"zswap entry {slot} is on a list of {memcg.cgroup.path()}, which does not own it"
         local = memcg.rstat.local
         if (local[ZSWAP_BYTES], local[ZSWAPPED_PAGES]) != (nr_bytes, nr_entries):
-            yield f"{memcg.cgroup.path()}: {nr_entries} entries of {nr_bytes} bytes, statistics {local[ZSWAPPED_PAGES]}, {local[ZSWAP_BYTES]}"
+            counted = f"{local[ZSWAPPED_PAGES]} of {local[ZSWAP_BYTES]}"
+            yield f"{memcg.cgroup.path()}: {nr_entries} entries of {nr_bytes} bytes, statistics say {counted}"
         if memcg.kmem_bytes != nr_bytes:
             yield f"{memcg.cgroup.path()}: {memcg.kmem_bytes} bytes charged for {nr_bytes} bytes of entries"
         ages = [zswap.ages[number] for number in memcg.objcgs]
