@@ -37,9 +37,9 @@ def _bytes_table(change: dict[int, int]) -> bytes:
     return bytes(change.get(value, value) for value in range(256))
 
 
-#: translate() tables of a touch: a mapped page becomes young, and dirty by a write; others stay as they are.
-READ_TOUCH = _bytes_table({value: value | YOUNG for value in range(256) if value & MAPPED})
-WRITE_TOUCH = _bytes_table({value: value | YOUNG | DIRTY for value in range(256) if value & MAPPED})
+#: translate() tables of a touch: a mapped page becomes young, and dirty by a write; one without a pte becomes 0, which no mapped page is.
+READ_TOUCH = _bytes_table({value: value | YOUNG if value & MAPPED else 0 for value in range(256)})
+WRITE_TOUCH = _bytes_table({value: value | YOUNG | DIRTY if value & MAPPED else 0 for value in range(256)})
 #: translate() table that clears REFERENCED.
 UNREFERENCE = _bytes_table({value: value & ~REFERENCED for value in range(256)})
 #: translate() table that clears MAPPED.

@@ -13,7 +13,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
 from fakecg.abi.units import PAGE_COUNTER_MAX
 from fakecg.mm.age_index import AgeIndex
+from fakecg.mm.lz4_kernel import compress_all
 from fakecg.mm.page_table import column
 from fakecg.mm.zsmalloc import ZsPool
 from fakecg.mm.zswap_lru import ZswapLinks, ZswapLru
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 PAGE_SIZE = 4096
 #: Refused stores between two runs of the shrink worker, which on a kernel runs beside them on another CPU. As in the recordings.
 WORKER_LAG_STORES = 8
-_compress = partial(lz4.block.compress, store_size=False)
 
 
 @dataclass(slots=True)
@@ -166,7 +165,7 @@ class Zswap:
         return False
 
     def _store_batch(self, memcg: MemCgroup, node: int, slots: Sequence[int], data: Sequence[Buffer]) -> list[bool]:
-        compressed = list(map(_compress, data))
+        compressed = compress_all(data)
         lengths = list(map(len, compressed))
         longest = max(lengths)
         results = [True] * len(slots)
@@ -178,8 +177,8 @@ class Zswap:
         if stale:
             self.invalidate(stale)
         nr_incompressible = 0
-        if longest > PAGE_SIZE or (longest == PAGE_SIZE and self.machine.features.profile.keeps_incompressible):
-            nr_incompressible = self._sort_out_incompressible(memcg, compressed, data, results)
+        if longest == PAGE_SIZE:
+            nr_incompressible = self._sort_out_incompressible(memcg, compressed, results)
             slots = [slot for slot, stored in zip(slots, results, strict=True) if stored]
             compressed = [item for item, stored in zip(compressed, results, strict=True) if stored]
             lengths = list(map(len, compressed))
@@ -217,16 +216,15 @@ class Zswap:
         self.machine.vm.zswpout += len(slots)
         return results
 
-    def _sort_out_incompressible(self, memcg: MemCgroup, compressed: list[bytes], data: Sequence[Buffer], results: list[bool]) -> int:
+    def _sort_out_incompressible(self, memcg: MemCgroup, compressed: list[bytes], results: list[bool]) -> int:
         """Pages whose compressed form is no smaller: refused (6.12), or kept raw where writeback is allowed. Returns how many are kept."""
         profile = self.machine.features.profile
         keep = profile.keeps_incompressible and memcg.zswap_writeback_enabled()
         nr_kept = 0
         for index, item in enumerate(compressed):
-            if len(item) < PAGE_SIZE or (len(item) == PAGE_SIZE and not profile.keeps_incompressible):
+            if len(item) < PAGE_SIZE:
                 continue
             if keep:
-                compressed[index] = bytes(data[index])
                 nr_kept += 1
             else:
                 results[index] = False
@@ -287,7 +285,7 @@ class Zswap:
         start = self.handle[slot]
         length = self.length[slot]
         data = self.pool.view[start : start + length]
-        if length == PAGE_SIZE and self.machine.features.profile.keeps_incompressible:
+        if length == PAGE_SIZE:
             return bytes(data)
         try:
             page: bytes = lz4.block.decompress(data, uncompressed_size=PAGE_SIZE)
@@ -356,7 +354,7 @@ class Zswap:
                 for slot in batch:
                     self.links.remove(memcg.zswap_lrus[node_of[page_of[slot]]], (slot,))
             lengths = column(length_of, batch)
-            nr_incompressible = lengths.count(PAGE_SIZE) if machine.features.profile.keeps_incompressible else 0
+            nr_incompressible = lengths.count(PAGE_SIZE)
             self.counters.stored_incompressible_pages -= nr_incompressible
             nr_bytes = sum(lengths)
             self.ages[owner].remove(column(self.stored_ns, batch), lengths)
