@@ -40,7 +40,7 @@ def report(name: str, nr_operations: int, ours_s: list[float], bare_s: list[floa
     ratio = statistics.median(bare / ours for ours, bare in zip(ours_s, bare_s, strict=True))
     scale = 1e6 / nr_operations
     print(
-        f"{name:<34} n={nr_operations:<8} best {min(ours_s) * scale:7.2f} us  median {statistics.median(ours_s) * scale:7.2f} us"
-        f"  bare {statistics.median(bare_s) * scale:7.2f} us  speed {ratio:5.2f} of bare  {target}"
+        f"{name:<34} n={nr_operations:<8} best {min(ours_s) * scale:8.4f} us  median {statistics.median(ours_s) * scale:8.4f} us"
+        f"  bare {statistics.median(bare_s) * scale:8.4f} us  speed {ratio:5.2f} of bare  {target}"
     )
     return ratio

@@ -18,7 +18,7 @@ from fakecg.mm import workingset
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.page_table import ACTIVE, DIRTIED, DIRTY, RESIDENT, WORKINGSET, WRITE_ENDED, WRITE_STARTED, as_run, column
+from fakecg.mm.page_table import ACTIVE, DIRTIED, DIRTY, MAPPED, RESIDENT, WORKINGSET, WRITE_ENDED, WRITE_STARTED, as_run, column
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
@@ -301,6 +301,21 @@ class SwapCache:
         self.add_resident(memcg, pages, data, 0)
         self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
         self.end_writeback()
+        if self.machine.features.profile.drops_behind:
+            self._drop_behind(memcg, pages)
+
+    def _drop_behind(self, memcg: MemCgroup, pages: Sequence[int]) -> None:
+        """Clean pages nobody maps leave memory as soon as they are written. Source: filemap.c:folio_end_dropbehind."""
+        machine = self.machine
+        flags = machine.table.flags
+        clean = as_run([page for page in pages if not flags[page] & (DIRTY | MAPPED)])
+        if not clean:
+            return
+        for node, batch in machine.by_node(clean):
+            lruvec = memcg.lruvecs[node]
+            lruvec.remove_all(machine.table, LRU_INACTIVE_ANON, batch)
+            memcg.rstat.add(lruvec.stat_base + NR_SWAPCACHE, -len(batch))
+            machine.free_frames(memcg, node, batch)
 
     def read_pages(self, memcg: MemCgroup, pages: Sequence[int], batches: LruBatches | None) -> ReadOutcome:
         """Bring swapped-out pages, charged already, into the swap cache and the faulting task's batches. Source: page_io.c:swap_read_folio.
