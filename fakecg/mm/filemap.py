@@ -57,7 +57,9 @@ def read_cache(
         machine.own(range(page, page + nr_pages), memcg, node)
         _add_to_cache(machine, mm, memcg.id, node, range(page, page + nr_pages))
         if not write:
-            cost_ns += machine.cost.file_in_ns(nr_pages)
+            read_ns = machine.cost.file_in_ns(nr_pages)
+            mm.wait_for_io(read_ns)
+            cost_ns += read_ns
         for one in range(page, page + nr_pages):
             mark_accessed(machine, one, mm.batches)
             if write:
