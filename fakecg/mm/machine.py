@@ -22,6 +22,7 @@ from fakecg.mm.memcontrol import MemCgroup
 from fakecg.mm.mm_struct import ChargeContext, MmStruct
 from fakecg.mm.page_counter import PageCounter
 from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, RESIDENT, WRITEBACK, PageTable
+from fakecg.mm.swap_readahead import ClusterReadahead
 from fakecg.mm.swap_state import SwapCache
 from fakecg.mm.swapfile import SwapDevice, SwapSpace
 from fakecg.mm.vmscan import try_to_free_pages
@@ -92,6 +93,7 @@ class Machine:
         self.stock = Stock()
         self.swap = SwapSpace(swap_devices)
         self.swap_cache = SwapCache(self)
+        self.cluster_readahead = ClusterReadahead()
         self.zswap = Zswap(self, total_pages=total_pages)
         self.zswap_writeback = ZswapWriteback(self)
         self.works: list[Generator[None, None, None]] = []

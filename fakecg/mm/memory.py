@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import DataLost
 from fakecg.abi.stat import NR_ANON_MAPPED, PGFAULT, PGMAJFAULT
+from fakecg.mm import swap_readahead
 from fakecg.mm.charge import handle_over_high
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 Touch = Generator[int | None, None, int]
 _PMD_PAGES = 512
-_MAX_HITS = 63
 _CHUNK_PAGES = 65536
 #: Pages that windows in sequence may bring in at once.
 _SEQUENCE_PAGES = 256
@@ -154,7 +154,7 @@ def _map_swap_cache(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace
     while limit < end and flags[limit] & (RESIDENT | MAPPED) == RESIDENT:
         limit += 1
     pages = range(page, limit)
-    _note_readahead_hits(machine, space, pages)
+    swap_readahead.note_hits(machine, space, pages)
     _map(machine, space, pages, write)
     _count_faults(machine, mm, len(pages), 0)
     return len(pages), len(pages) * machine.cost.minor_fault_ns
@@ -185,7 +185,7 @@ def _swap_in_sequence(
     table, zswap, swap = machine.table, machine.zswap, machine.swap
     window = 1 << min(machine.page_cluster, 5)
     previous, _, hits = space.readahead
-    if window == 1 or page != previous + 1 or hits + 2 <= window // 2 or machine.nr_nodes > 1 or space.ahead:
+    if swap.is_rotational or window == 1 or page != previous + 1 or hits + 2 <= window // 2 or machine.nr_nodes > 1 or space.ahead:
         return None
     left_in_pmd = _PMD_PAGES - (page - space.base) % _PMD_PAGES
     nr_windows = min(end - page, left_in_pmd, _SEQUENCE_PAGES) // window
@@ -224,13 +224,10 @@ def _swap_in(
 ) -> Generator[int | None, None, tuple[int, int]]:
     """Read a page and its readahead window into the swap cache and map it: a major fault. Source: memory.c:do_swap_page."""
     table = machine.table
-    window = _readahead_window(machine, space, page)
+    wanted, is_window = swap_readahead.pages_to_read(machine, space, page)
     cost_ns = machine.cost.minor_fault_ns
     stall_ns = 0
     context = ChargeContext(mm)
-    wanted = [
-        candidate for candidate in window if table.slot[candidate] and not table.flags[candidate] & RESIDENT
-    ]
     position = 0
     while position < len(wanted):
         yield from machine.alloc_frames(space, wanted[position], 1)
@@ -270,58 +267,16 @@ def _swap_in(
             stall_ns += read.cost_ns
     if stall_ns:
         mm.stall(stall_ns)
-    if len(window) > 1:
+    if is_window:
         mm.batches.drain()
     if not table.flags[page] & RESIDENT:
         # Reclaim took it again, or nothing could be charged: the access faults once more.
         return 0, cost_ns
     _map(machine, space, (page,), write)
     _count_faults(machine, mm, 1, 1)
-    ahead = [one for one in wanted if one != page and table.flags[one] & RESIDENT]
-    if ahead:
-        space.ahead.update(ahead)
-        machine.vm.swap_ra += len(ahead)
+    if is_window:
+        swap_readahead.note_read_ahead(machine, page, [one for one in wanted if table.flags[one] & RESIDENT])
     return 1, cost_ns
-
-
-def _readahead_window(machine: Machine, space: SyntheticAddressSpace, page: int) -> Sequence[int]:
-    """Neighbours to read together with a page. Source: swap_state.c:swap_vma_ra_win, __swapin_nr_pages."""
-    max_window = 1 << min(machine.page_cluster, 5)
-    if max_window == 1:
-        return (page,)
-    previous, previous_window, hits = space.readahead
-    if hits:
-        nr_pages = 4
-        while nr_pages < hits + 2:
-            nr_pages *= 2
-    else:
-        nr_pages = 2 if page in (previous + 1, previous - 1) else 1
-    nr_pages = max(min(nr_pages, max_window), previous_window // 2)
-    space.readahead = (page, nr_pages, 0)
-    if nr_pages == 1:
-        return (page,)
-    if page == previous + 1:
-        left, right = page, page + nr_pages
-    elif page == previous - 1:
-        left, right = page - nr_pages + 1, page + 1
-    else:
-        left = page - (nr_pages - 1) // 2
-        right = left + nr_pages
-    table_start = page - (page - space.base) % _PMD_PAGES
-    left = max(left, table_start)
-    right = min(right, space.base + space.nr_pages, table_start + _PMD_PAGES)
-    return range(left, right)
-
-
-def _note_readahead_hits(machine: Machine, space: SyntheticAddressSpace, pages: Sequence[int]) -> None:
-    """Pages read ahead are used for the first time. Source: swap_state.c:swap_cache_get_folio."""
-    _, window, hits = space.readahead
-    used = space.ahead.intersection(pages) if space.ahead else ()
-    if used:
-        space.ahead.difference_update(used)
-        hits = min(hits + len(used), _MAX_HITS)
-        machine.vm.swap_ra_hit += len(used)
-    space.readahead = (pages[-1], window, hits)
 
 
 def _count_faults(machine: Machine, mm: MmStruct, nr_faults: int, nr_major: int) -> None:

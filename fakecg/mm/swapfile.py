@@ -186,6 +186,11 @@ class SwapSpace:
         self.on_disk = bytearray(1)
 
     @property
+    def is_rotational(self) -> bool:
+        """Readahead goes by slot instead of by address. Source: swapfile.c:nr_rotate_swap."""
+        return any(device.cost.rotational for device in self.devices)
+
+    @property
     def nr_used(self) -> int:
         """Used slots of all devices."""
         return self.nr_slots - self.nr_free

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from typing import Any
 
 from fakecg.abi.errors import UsageError
 from fakecg.abi.units import parse_duration
@@ -31,6 +32,7 @@ class CostModel:
         scan_ns: looking at a page on an LRU list.
         reclaim_ns: unmapping and freeing a page, without what its backing store costs.
         migrate_ns: attaching a task to another cgroup, whole call.
+        rotational: the swap device is, or claims to be, a turning disk: readahead follows its slots.
     """
 
     touch_ns: int = 100
@@ -46,6 +48,7 @@ class CostModel:
     scan_ns: int = 100
     reclaim_ns: int = 500
     migrate_ns: int = 20_000
+    rotational: bool = False
 
     def __post_init__(self) -> None:
         for column in fields(self):
@@ -74,27 +77,40 @@ class CostModel:
         if words and "=" not in words[0]:
             model = preset(words.pop(0))
         known = {column.name.removesuffix("_ns"): column.name for column in fields(cls)}
-        changes: dict[str, int] = {}
+        changes: dict[str, Any] = {}
         for word in words:
             name, separator, value = word.partition("=")
             if not separator or name not in known:
                 raise UsageError(f"cost model: unknown field {name!r}{_did_you_mean(name, list(known))}")
-            changes[known[name]] = parse_duration(value)
+            if name == "rotational":
+                if value not in ("0", "1"):
+                    raise UsageError(f"cost model: rotational is 0 or 1, not {value!r}")
+                changes[name] = value == "1"
+            else:
+                changes[known[name]] = parse_duration(value)
         return replace(model, **changes)
 
 
+_NOTHING: dict[str, Any] = {column.name: 0 for column in fields(CostModel) if column.name.endswith("_ns")}
 PRESETS: dict[str, CostModel] = {
     "nvme": CostModel(),
     "ssd": CostModel(swap_read_ns=160_000, swap_read_page_ns=8_000, swap_write_ns=5_000, file_read_ns=160_000, file_read_page_ns=8_000),
     "hdd": CostModel(
-        swap_read_ns=8_000_000, swap_read_page_ns=25_000, swap_write_ns=8_000, file_read_ns=8_000_000, file_read_page_ns=25_000
+        swap_read_ns=8_000_000,
+        swap_read_page_ns=25_000,
+        swap_write_ns=8_000,
+        file_read_ns=8_000_000,
+        file_read_page_ns=25_000,
+        rotational=True,
     ),
-    "instant": CostModel(**{column.name: 0 for column in fields(CostModel)}),
+    "virtio": CostModel(rotational=True),
+    "instant": replace(CostModel(), **_NOTHING),
 }
 
 
 def preset(name: str) -> CostModel:
-    """The cost model of a kind of swap device: nvme (the default), ssd (SATA), hdd; ``instant`` makes everything free.
+    """The cost model of a kind of swap device: nvme (the default), ssd (SATA), hdd; virtio is as fast as nvme but claims to turn, as disks
+    of virtual machines do by default; ``instant`` makes everything free.
 
     Raises:
         UsageError: unknown name.
