@@ -5,6 +5,7 @@ Outcomes are written as in the recordings: ``{"ret": n}``, ``{"errno": NAME}``, 
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -26,6 +27,7 @@ from fakecg.host import Host
 from fakecg.sched.task import Change, ThreadExited, ThreadInfo
 
 Outcome = dict[str, Any]
+_LIBC = ctypes.CDLL(None)
 NOBODY = 1000
 #: Names under which the recordings spell an errno, where Python spells it otherwise.
 _SPELLING = {"EOPNOTSUPP": "ENOTSUP"}
@@ -43,6 +45,25 @@ def outcome(action: Callable[[], Any], key: str = "errno") -> Outcome:
         return {"ret": action()}
     except OSError as error:
         return {key: errno_name(error)}
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be uid 1000 for file access in a block; this thread only, since others serve the mount."""
+    assert os.geteuid() == 0, "recorded as root and as uid 1000"
+    _LIBC.setfsgid(NOBODY)
+    _LIBC.setfsuid(NOBODY)
+    try:
+        yield
+    finally:
+        _LIBC.setfsuid(0)
+        _LIBC.setfsgid(0)
+
+
+def outcome_as_nobody(action: Callable[[], Any]) -> Outcome:
+    """The result of an action by uid 1000."""
+    with as_nobody():
+        return outcome(action)
 
 
 class Backend(ABC):
@@ -384,10 +405,9 @@ class DirectoryBackend(Backend):
         finally:
             os.close(fd)
 
-    def write_as_process(self, path: str, data: bytes, uid: int | None = None) -> Outcome:
+    def write_as_process(self, path: str, data: bytes) -> Outcome:
         command = [sys.executable, "-S", "-E", "-c", _WRITER, self.path(path)]
-        groups = None if uid is None else []
-        done = subprocess.run(command, input=data, capture_output=True, check=True, user=uid, group=uid, extra_groups=groups)
+        done = subprocess.run(command, input=data, capture_output=True, check=True)
         key, value = done.stdout.decode().split()
         return {key: int(value) if key == "ret" else _SPELLING.get(value, value)}
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from backends import NOBODY, Backend, DirectoryBackend, Outcome, Process, golden, outcome
+from backends import Backend, DirectoryBackend, Outcome, Process, as_nobody, golden, outcome
 from conftest import Score
 
 RECORDED = {name: entry["ret"] for name, entry in golden("write_matrix.json")["controllers_and_processes"].items()}
@@ -199,8 +198,8 @@ def test_procs_format(backend: Backend, score: Score, child: str) -> None:
     expected = {name: value for name, value in recorded.items() if name != "/proc/pid/cgroup"}
     key = "uid1000 migration of own process between root-owned"
     if isinstance(backend, DirectoryBackend):
-        assert os.geteuid() == 0, "recorded as root"
-        steps[key] = backend.write_as_process(f"{child}/cgroup.procs", b"0", NOBODY)
+        with as_nobody():
+            steps[key] = backend.write(f"{child}/cgroup.procs", b"0")
     else:
         del expected[key]  # permission bits are checked in front of the mount
     for process in (*processes, zombie):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import NOBODY, Backend, DirectoryBackend, Outcome, golden, outcome
+from backends import Backend, DirectoryBackend, Outcome, as_nobody, golden, outcome
 from conftest import Score
 
 RECORDING = "inventory.json"
@@ -79,16 +79,9 @@ def opens(path: str) -> dict[str, Any]:
     def try_all() -> dict[str, Any]:
         return {name: outcome(partial(_open_and_close, path, getattr(os, name))) for name in ("O_RDONLY", "O_WRONLY", "O_RDWR")}
 
-    if os.geteuid() != 0:
-        pytest.fail("recorded opens are by root and by uid 1000: run as root")
     results: dict[str, Any] = try_all()
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
+    with as_nobody():
         results["uid1000"] = try_all()
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
     return results
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import NOBODY, Backend, DirectoryBackend, Outcome, errno_name, golden, outcome
+from backends import NOBODY, Backend, DirectoryBackend, Outcome, as_nobody, errno_name, golden, outcome
 from conftest import Score
 
 from fakecg.abi.errors import ControlError
@@ -57,15 +57,9 @@ def _write_as_nobody(backend: Backend, path: str, data: bytes) -> Outcome:
         directory, _, name = path.rpartition("/")
         nobody = Caller(5, NOBODY, NOBODY)
         return _write(backend.host.open_file(backend.host.lookup(directory), name.encode(), nobody), backend, data)
-    assert os.geteuid() == 0, "recorded as root and as uid 1000"
     os.chown(backend.path(path), NOBODY, NOBODY)
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
+    with as_nobody():
         return backend.write(path, data)
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 def _write(open_file: Any, backend: Backend, data: bytes) -> Outcome:

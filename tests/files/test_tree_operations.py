@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from backends import NOBODY, Backend, DirectoryBackend, golden, outcome
+from backends import NOBODY, Backend, DirectoryBackend, golden, outcome, outcome_as_nobody
 from conftest import Score
 
 RECORDED = golden("write_matrix.json")["tree_ops"]
@@ -147,18 +147,6 @@ def directory(backend: Backend, child: str) -> str:
     return backend.path(child) if isinstance(backend, DirectoryBackend) else ""
 
 
-def as_nobody(action: Callable[[], Any]) -> dict[str, Any]:
-    """The result of an action by uid 1000."""
-    assert os.geteuid() == 0, "recorded as root and as uid 1000"
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        return outcome(action)
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-
-
 def write(path: str, data: bytes) -> int:
     fd = os.open(path, os.O_WRONLY)
     try:
@@ -215,8 +203,11 @@ def test_attributes(score: Score, directory: str) -> None:
 
     def read(name: str) -> Any:
         os.chmod(f"{directory}/{name}", 0o644)
-        result = outcome(lambda: open(f"{directory}/{name}", "rb", buffering=0).read(), "read_errno")  # noqa: SIM115
-        return {key: value for key, value in result.items() if key != "ret"}
+        fd = os.open(f"{directory}/{name}", os.O_RDONLY)
+        try:
+            return outcome(partial(os.read, fd, 10), "read_errno")
+        finally:
+            os.close(fd)
 
     def chmod_and_write() -> Any:
         os.chmod(f"{directory}/memory.current", 0o644)
@@ -243,7 +234,7 @@ def test_attributes(score: Score, directory: str) -> None:
         "access R_OK memory.reclaim root": outcome(partial(os.access, f"{directory}/memory.reclaim", os.R_OK)),
         "access W_OK memory.current root": outcome(partial(os.access, f"{directory}/memory.current", os.W_OK)),
         "access X_OK memory.max": outcome(partial(os.access, f"{directory}/memory.high", os.X_OK)),
-        "access uid1000 W memory.max": as_nobody(partial(os.access, f"{directory}/memory.high", os.W_OK, effective_ids=True)),
+        "access uid1000 W memory.max": outcome_as_nobody(partial(os.access, f"{directory}/memory.high", os.W_OK, effective_ids=True)),
     }
     score.check_all("tree", steps, {name: RECORDED[name] for name in steps})
 
@@ -265,8 +256,8 @@ def test_extended_attributes(score: Score, directory: str) -> None:
     steps["setxattr user big 128K"] = outcome(partial(os.setxattr, directory, "user.big", BIG))
     steps["setxattr XATTR_CREATE twice"] = outcome(partial(os.setxattr, directory, "user.twice", b"v", os.XATTR_CREATE))
     steps["setxattr XATTR_REPLACE missing"] = outcome(partial(os.setxattr, directory, "user.nothing", b"v", os.XATTR_REPLACE))
-    steps["setxattr user.* as uid1000 on root-owned dir"] = {"ret": as_nobody(partial(os.setxattr, directory, "user.foo", b"v"))}
-    steps["setxattr trusted.* as uid1000"] = {"ret": as_nobody(partial(os.setxattr, directory, "trusted.foo", b"v"))}
+    steps["setxattr user.* as uid1000 on root-owned dir"] = {"ret": outcome_as_nobody(partial(os.setxattr, directory, "user.foo", b"v"))}
+    steps["setxattr trusted.* as uid1000"] = {"ret": outcome_as_nobody(partial(os.setxattr, directory, "trusted.foo", b"v"))}
     score.check_all("tree", steps, {name: value for name, value in RECORDED.items() if "xattr" in name})
 
 
@@ -275,9 +266,9 @@ def test_delegation(score: Score, directory: str) -> None:
         return
     owned = f"{directory}/owned"
     os.mkdir(owned)
-    steps = {"mkdir as uid1000 in root-owned": {"ret": as_nobody(partial(os.mkdir, f"{directory}/x"))}}
+    steps = {"mkdir as uid1000 in root-owned": {"ret": outcome_as_nobody(partial(os.mkdir, f"{directory}/x"))}}
     os.chown(owned, NOBODY, NOBODY)
-    made = as_nobody(partial(os.mkdir, f"{owned}/k", 0o755))
+    made = outcome_as_nobody(partial(os.mkdir, f"{owned}/k", 0o755))
     assert made == {"ret": None}
     folder, file = os.stat(f"{owned}/k"), os.stat(f"{owned}/k/cgroup.procs")
     recorded = RECORDED["delegation-ish"]["ret"]
@@ -287,6 +278,6 @@ def test_delegation(score: Score, directory: str) -> None:
         [oct(folder.st_mode), folder.st_uid, folder.st_gid, oct(file.st_mode), file.st_uid, file.st_gid],
         recorded[first],
     )
-    score.check(f"delegation: {second}", as_nobody(partial(os.rmdir, f"{owned}/k")), recorded[second])
+    score.check(f"delegation: {second}", outcome_as_nobody(partial(os.rmdir, f"{owned}/k")), recorded[second])
     score.check_all("tree", steps, {name: RECORDED[name] for name in steps})
     assert third.startswith("write memory.max of the child as uid1000")
