@@ -15,7 +15,6 @@ import pytest
 
 from fakecg.fs.mount import mounted
 from fakecg.host import Host
-from fakecg.host_tasks import follow_real_processes
 from fakecg.sched.clock import ScaledClock
 
 #: A directory of a real cgroup2 filesystem that the tests may use; never one by default.
@@ -44,7 +43,6 @@ def open_backend(name: str, **options: Any) -> Iterator[backends.Backend]:
             yield backends.ApiBackend(host)
         else:
             host = stack.enter_context(Host(clock=ScaledClock(), **MACHINE, **options))
-            stack.callback(follow_real_processes(host).close)
             fuse = ("allow_other",) if os.geteuid() == 0 else ()
             yield backends.DirectoryBackend(stack.enter_context(mounted(host, fuse=fuse)), host)
 

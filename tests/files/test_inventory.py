@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 import pytest
 from backends import Backend, DirectoryBackend, Outcome, as_nobody, golden, outcome
-from conftest import Score
+from conftest import Score, open_backend
 
 RECORDING = "inventory.json"
 INVENTORY = golden(RECORDING)
@@ -42,14 +43,10 @@ def _stat(recorded: dict[str, Any]) -> Outcome:
     return {field: recorded[field] for field in STAT_FIELDS}
 
 
-def _path(entry: str) -> str:
-    return str(INVENTORY[entry]["path"]).removeprefix("/sys/fs/cgroup")
-
-
-def check_directory(backend: Backend, score: Score, entry: str, not_compared: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def check_directory(backend: Backend, score: Score, inventory: dict[str, Any], entry: str, not_compared: Collection[str] = ()) -> None:
     """Everything recorded of one directory."""
-    recorded = INVENTORY[entry]
-    path = _path(entry)
+    recorded = inventory[entry]
+    path = _path(inventory, entry)
     score.check(f"{entry}: listing", backend.listdir(path), recorded["listdir_order"])
     score.check(f"{entry}: directory", backend.stat(path), _stat(recorded["dir_stat"]))
     for name, file in recorded["files"].items():
@@ -90,39 +87,57 @@ def _open_and_close(path: str, flag: int) -> str:
     return "ok"
 
 
-def test_inventory(fresh_backend: Backend, score: Score) -> None:
+def _path(inventory: dict[str, Any], entry: str) -> str:
+    return str(inventory[entry]["path"]).removeprefix("/sys/fs/cgroup")
+
+
+def walk(backend: Backend, score: Score, inventory: dict[str, Any]) -> None:
     """In the order of the recording, since inode numbers count what was made before."""
-    backend = fresh_backend
-    check_directory(backend, score, ROOT, ROOT_TEXTS_OF_THE_MACHINE)
+    check_directory(backend, score, inventory, ROOT, ROOT_TEXTS_OF_THE_MACHINE)
     backend.mkdir("/bare")
-    check_directory(backend, score, BARE)
+    check_directory(backend, score, inventory, BARE)
     backend.rmdir("/bare")
     backend.settle()
-    enabled = {name: backend.write("/cgroup.subtree_control", b"+" + name.encode()) for name in INVENTORY["enable_root"]}
-    score.check("enable_root", enabled, INVENTORY["enable_root"])
-    check_directory(backend, score, ROOT_AFTER, ROOT_TEXTS_OF_THE_MACHINE)
+    enabled = {name: backend.write("/cgroup.subtree_control", b"+" + name.encode()) for name in inventory["enable_root"]}
+    score.check("enable_root", enabled, inventory["enable_root"])
+    check_directory(backend, score, inventory, ROOT_AFTER, ROOT_TEXTS_OF_THE_MACHINE)
 
-    full, grandchild = _path(FULL), _path(GRANDCHILD)
+    full, grandchild = _path(inventory, FULL), _path(inventory, GRANDCHILD)
     backend.mkdir(full)
-    check_directory(backend, score, FULL)
+    check_directory(backend, score, inventory, FULL)
     backend.enable_all(full)
-    check_directory(backend, score, FULL_AFTER)
+    check_directory(backend, score, inventory, FULL_AFTER)
     backend.mkdir(grandchild)
-    check_directory(backend, score, GRANDCHILD)
-    _check_parent(backend, score, "parent_dir_stat_with_one_child", full)
-    backend.mkdir(f"{full}/{_second_child()}")
-    _check_parent(backend, score, "parent_dir_stat_with_two_children", full)
-    score.check("listdir_child_with_two_children", backend.listdir(full), INVENTORY["listdir_child_with_two_children"])
+    check_directory(backend, score, inventory, GRANDCHILD)
+    score.check("parent_dir_stat_with_one_child", backend.stat(full), _stat(inventory["parent_dir_stat_with_one_child"]))
+    backend.mkdir(f"{full}/{_second_child(inventory)}")
+    score.check("parent_dir_stat_with_two_children", backend.stat(full), _stat(inventory["parent_dir_stat_with_two_children"]))
+    score.check("listdir_child_with_two_children", backend.listdir(full), inventory["listdir_child_with_two_children"])
 
 
-def _second_child() -> str:
-    known = {*INVENTORY[FULL]["files"], _path(GRANDCHILD).rpartition("/")[2]}
-    (name,) = set(INVENTORY["listdir_child_with_two_children"]) - known
+def _second_child(inventory: dict[str, Any]) -> str:
+    known = {*inventory[FULL]["files"], _path(inventory, GRANDCHILD).rpartition("/")[2]}
+    (name,) = set(inventory["listdir_child_with_two_children"]) - known
     return str(name)
 
 
-def _check_parent(backend: Backend, score: Score, entry: str, path: str) -> None:
-    score.check(entry, backend.stat(path), _stat(INVENTORY[entry]))
+def test_inventory(fresh_backend: Backend, score: Score) -> None:
+    walk(fresh_backend, score, INVENTORY)
+
+
+def test_inventory_of_two_nodes(fresh_backend: Backend, score: Score) -> None:
+    score.recording = "inventory_numa2.json"
+    with open_backend(fresh_backend.name, enable_controllers=False, nodes=2) as backend:
+        walk(backend, score, golden("inventory_numa2.json"))
+
+
+def test_statfs(backend: Backend, score: Score) -> None:
+    if not isinstance(backend, DirectoryBackend):
+        return
+    st = os.statvfs(backend.path("/"))
+    fields = {name: getattr(st, name) for name in ("f_bsize", "f_blocks", "f_bfree", "f_files", "f_ffree", "f_frsize")}
+    fields["f_namelen"] = st.f_namemax
+    score.check_all("statfs", fields, {name: INVENTORY["statfs"][name] for name in fields})
 
 
 def test_order_of_many_children(backend: Backend, score: Score) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import NOBODY, Backend, DirectoryBackend, Outcome, as_nobody, errno_name, golden, outcome
+from backends import NOBODY, ApiBackend, Backend, DirectoryBackend, Outcome, as_nobody, errno_name, golden, outcome
 from conftest import Score
 
 from fakecg.abi.errors import ControlError
@@ -70,3 +70,14 @@ def _write(open_file: Any, backend: Backend, data: bytes) -> Outcome:
         return {"errno": errno_name(error)}
     finally:
         backend.host.release(open_file)
+
+
+def test_system_wide_triggers(backend: Backend, score: Score) -> None:
+    """/proc/pressure is the machine's, not the tree's: through the API only. It takes the last byte for the newline."""
+    if not isinstance(backend, ApiBackend):
+        return
+    for text, expected in RECORDED["proc_pressure_memory"]:
+        open_file = backend.host.open_system_file("proc/pressure/memory", backend.caller)
+        score.check(f"triggers proc_pressure_memory: {text!r}", _write(open_file, backend, text.encode()), expected)
+    nobody = backend.host.open_system_file("proc/pressure/memory", Caller(5, NOBODY, NOBODY))
+    score.check("triggers proc_pressure_uid1000", _write(nobody, backend, GOOD + b"\n"), RECORDED["proc_pressure_uid1000"])

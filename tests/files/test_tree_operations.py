@@ -266,6 +266,8 @@ def test_delegation(score: Score, directory: str) -> None:
         return
     owned = f"{directory}/owned"
     os.mkdir(owned)
+    for path in (directory, owned):
+        write(f"{path}/cgroup.subtree_control", b"+memory")
     steps = {"mkdir as uid1000 in root-owned": {"ret": outcome_as_nobody(partial(os.mkdir, f"{directory}/x"))}}
     os.chown(owned, NOBODY, NOBODY)
     made = outcome_as_nobody(partial(os.mkdir, f"{owned}/k", 0o755))
@@ -280,4 +282,17 @@ def test_delegation(score: Score, directory: str) -> None:
     )
     score.check(f"delegation: {second}", outcome_as_nobody(partial(os.rmdir, f"{owned}/k")), recorded[second])
     score.check_all("tree", steps, {name: RECORDED[name] for name in steps})
-    assert third.startswith("write memory.max of the child as uid1000")
+    own, parents = f"{owned}/k", owned
+    tries = [
+        outcome_as_nobody(partial(os.mkdir, own)),
+        outcome_as_nobody(partial(write, f"{own}/memory.max", b"1M")),
+        outcome_as_nobody(partial(write, f"{own}/cgroup.procs", b"0")),
+        *(_open_as_nobody(f"{parents}/{name}") for name in ("memory.max", "cgroup.procs", "cgroup.subtree_control")),
+        outcome_as_nobody(partial(write, f"{own}/cgroup.freeze", b"0")),
+    ]
+    score.check(f"delegation: {third}", tries, recorded[third])
+
+
+def _open_as_nobody(path: str) -> dict[str, Any]:
+    result = outcome_as_nobody(partial(os.open, path, os.O_WRONLY))
+    return {"open_errno": result.get("errno")}
