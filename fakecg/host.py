@@ -21,8 +21,8 @@ from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
 from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile, Steps
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.controllers import standard_controllers
-from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
+from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES, poll_mask
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemoryController
@@ -351,6 +351,8 @@ class Host:
             if open_file.row.write is None:
                 raise InvalidInput(f"{open_file.row.name}: read-only")
             open_file.writer = writer or open_file.opener
+            # Time passed since the last step: the periodic flush of statistics came in between.
+            self.machine.rstat.flush()
             steps = open_file.row.write(self._subject(open_file), data, open_file)
             if steps is not None:
                 self._drive(steps, interrupted)

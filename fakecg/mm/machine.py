@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from fakecg.sched.timer import TimerQueue
 
 MEM_CGROUP_ID_MAX = 0xFFFF
+#: Statistics are summed up this often when nobody reads them.
+_FLUSH_INTERVAL_NS = 2_000_000_000
 
 
 def _discard(message: str) -> None:
@@ -98,6 +100,7 @@ class Machine:
         self.zswap_writeback = ZswapWriteback(self)
         self.works: list[Generator[None, None, None]] = []
         self.lru_batches: dict[LruBatches, None] = {}
+        self._flushed_ns = 0
         self.reclaim_cost_ns = 0
         self.on_swap_io: Callable[[Cgroup, int, bool], None] = lambda cgroup, nr_bytes, is_write: None
         self.log: Callable[[str], None] = _discard
@@ -151,6 +154,16 @@ class Machine:
                     self.root_memcg = memcg
                 return number
         raise NoMemory("no free memory cgroup id")
+
+    def flush_stats_ratelimited(self) -> None:
+        """Reclaim sees statistics that are up to two seconds old, as of the last periodic flush or read.
+
+        Source: memcontrol.c:mem_cgroup_flush_stats_ratelimited, flush_memcg_stats_dwork.
+        """
+        now_ns = self.clock.now_ns()
+        if now_ns - self._flushed_ns >= _FLUSH_INTERVAL_NS:
+            self._flushed_ns = now_ns
+            self.rstat.flush()
 
     def memcg_of_counter(self, memcg: MemCgroup, counter: PageCounter) -> MemCgroup:
         """The ancestor a page counter belongs to."""

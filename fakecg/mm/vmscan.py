@@ -205,7 +205,7 @@ def _inactive_is_low(inactive: int, active: int) -> bool:
 
 def _prepare_scan_control(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> None:
     """What the target's subtree as a whole says about both types. Source: vmscan.c, same name."""
-    machine.rstat.flush()
+    machine.flush_stats_ratelimited()
     sc.anon_cost, sc.file_cost = lruvec.anon_cost, lruvec.file_cost
     total = lruvec.memcg.rstat.total
     base = lruvec.stat_base
