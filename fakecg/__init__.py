@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fakecg.abi.errors import ControlError, UsageError
     from fakecg.fs.mount import mounted
-    from fakecg.host import Group, Host
+    from fakecg.group import Group
+from fakecg.host import Host
     from fakecg.sched.clock import ManualClock, ScaledClock
 
 __all__ = ["ControlError", "Group", "Host", "ManualClock", "ScaledClock", "UsageError", "mounted"]

@@ -7,23 +7,22 @@ steps, and throws EINTR into it at the points where a kernel looks for signals. 
 from __future__ import annotations
 
 import logging
-import threading
-import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fakecg.abi.errors import ControlError, DataLost, Interrupted, InvalidInput, TooLong, UsageError
-from fakecg.abi.keyed import parse_flat_keyed
 from fakecg.abi.profile import DEFAULT_PROACTIVE, DEFAULT_PROFILE, Features
 from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
+from fakecg.big_lock import BigLock
 from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile, Steps
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.controllers import standard_controllers
 from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
 from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES, poll_mask
+from fakecg.group import Group
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemoryController
 from fakecg.mm.memory_files import MEMORY_FILES
@@ -47,52 +46,6 @@ Result = TypeVar("Result")
 _WRITE_MAX_BYTES = PAGE_SIZE
 _POLL_ALWAYS = 0x145  # POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 _POLL_CHANGED = 0xA  # POLLPRI | POLLERR
-
-
-class Group:
-    """A cgroup as the Python API shows it: files by name, children by path.
-
-    Reading gives the text without its last newline; writing takes text or bytes and raises OSError with the kernel's errno.
-    """
-
-    def __init__(self, host: Host, cgroup: Cgroup) -> None:
-        self.host = host
-        self.cgroup = cgroup
-
-    def __repr__(self) -> str:
-        return f"<Group {self.path}>"
-
-    @property
-    def path(self) -> str:
-        """Path from the root of the tree, with a leading slash."""
-        return self.cgroup.path()
-
-    def __getitem__(self, name: str) -> str:
-        return self.host.read(self.cgroup, name).removesuffix("\n")
-
-    def __setitem__(self, name: str, value: str | bytes | int) -> None:
-        self.host.write_text(self.cgroup, name, value)
-
-    def __truediv__(self, name: str) -> Group:
-        return Group(self.host, self.host.lookup(f"{self.path.rstrip('/')}/{name}"))
-
-    def mkdir(self, name: str) -> Group:
-        """Make a child."""
-        return self.host.mkdir(f"{self.path.rstrip('/')}/{name}")
-
-    def rmdir(self) -> None:
-        """Remove this cgroup."""
-        self.host.rmdir(self.path)
-
-    @property
-    def stat(self) -> dict[str, int]:
-        """memory.stat as numbers."""
-        return parse_flat_keyed(self.host.read(self.cgroup, "memory.stat"))
-
-    @property
-    def events(self) -> dict[str, int]:
-        """memory.events as numbers."""
-        return parse_flat_keyed(self.host.read(self.cgroup, "memory.events"))
 
 
 class Host:
@@ -131,8 +84,7 @@ class Host:
         task_source: TaskSource | None = None,
         enable_controllers: bool = True,
     ) -> None:
-        self.lock = threading.Lock()
-        self._waiters: list[None] = []
+        self.lock = BigLock()
         #: Called between two steps of long work, by the thread that does it, with the lock held: a filesystem lets another thread serve.
         self.before_resched: Callable[[], None] | None = None
         self.clock: Clock = ManualClock() if clock is None else clock
@@ -196,30 +148,13 @@ class Host:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = self.lock
-        if not lock.acquire(blocking=False):
-            # Long work looks here whether anybody waits. Appending and popping are atomic.
-            self._waiters.append(None)
-            lock.acquire()
-            self._waiters.pop()
-        try:
+        with self.lock:
             try:
                 yield
             except ControlError as error:
                 self.last_error = error.reason
                 log.info("%s", error)
                 raise
-        finally:
-            lock.release()
-
-    def cond_resched(self) -> None:
-        """Let whoever waits have the lock. Without the pause this thread would nearly always get it back first."""
-        if self.before_resched is not None:
-            self.before_resched()
-        if self._waiters:
-            self.lock.release()
-            time.sleep(0)
-            self.lock.acquire()
 
     def _drive(self, steps: Generator[Any, None, Result], interrupted: Callable[[], bool] | None = None) -> Result:
         """Run work to its end, step by step; the lock is held in each step."""
@@ -230,7 +165,7 @@ class Host:
                     pause = steps.throw(Interrupted("a signal came while the write was at work"))
                     continue
                 self._step_works()
-                self.cond_resched()
+                self.lock.cond_resched()
                 pause = next(steps)
         except StopIteration as stop:
             self._finish_works()
@@ -248,7 +183,7 @@ class Host:
     def _finish_works(self) -> None:
         while self.machine.works:
             self._step_works()
-            self.cond_resched()
+            self.lock.cond_resched()
 
     def report_bug(self, error: BaseException) -> None:
         """An unexpected exception: logged with its traceback and counted."""
@@ -326,10 +261,13 @@ class Host:
         """
         with self._locked():
             self._require_live(open_file)
+            nr_events = self._event_count(open_file)
             if open_file.row.show is None:
+                open_file.seen = nr_events
                 raise InvalidInput(f"{open_file.row.name}: write-only")
             text = open_file.row.show(self._subject(open_file), open_file)
-            open_file.seen = self._event_count(open_file)
+            if text or not open_file.row.is_list:
+                open_file.seen = nr_events
             return text.encode()
 
     def write(self, open_file: OpenFile, data: bytes, writer: Caller | None = None, interrupted: Callable[[], bool] | None = None) -> int:
