@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from fakecg.abi.errors import ControlError, UsageError
     from fakecg.fs.mount import mounted
     from fakecg.group import Group
-from fakecg.host import Host
+    from fakecg.host import Host
     from fakecg.sched.clock import ManualClock, ScaledClock
 
 __all__ = ["ControlError", "Group", "Host", "ManualClock", "ScaledClock", "UsageError", "mounted"]
 
 _HOMES = {
     "ControlError": "fakecg.abi.errors",
-    "Group": "fakecg.host",
+    "Group": "fakecg.group",
     "Host": "fakecg.host",
     "ManualClock": "fakecg.sched.clock",
     "ScaledClock": "fakecg.sched.clock",
