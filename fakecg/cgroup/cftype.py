@@ -56,6 +56,7 @@ class ControlFile:
         delegatable: listed in /sys/kernel/cgroup/delegate.
         is_pressure: hidden while cgroup.pressure is 0.
         notifies: poll and inotify report changes.
+        is_list: rendered item by item; reading it while there are none is no read for poll, which goes on telling of a change.
         release: called when an open file is closed.
         fidelity: ``exact``, ``simplified`` or ``zero`` (present, reads a constant), for docs/files.md.
         summary: one sentence for docs/files.md.
@@ -71,6 +72,7 @@ class ControlFile:
     delegatable: bool = False
     is_pressure: bool = False
     notifies: bool = False
+    is_list: bool = False
     release: Callable[[Any, OpenFile], None] | None = None
     fidelity: str = "exact"
     summary: str = ""

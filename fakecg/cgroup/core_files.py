@@ -156,6 +156,7 @@ CORE_FILES: tuple[ControlFile, ...] = (
         write=_write_procs,
         on_root=True,
         delegatable=True,
+        is_list=True,
         fidelity="simplified",
         summary="Processes in here; write an id to move one in. Real processes can be moved in as well as synthetic ones; one that never "
         "was is not listed in the root, except to itself.",
@@ -166,6 +167,7 @@ CORE_FILES: tuple[ControlFile, ...] = (
         write=_write_threads,
         on_root=True,
         delegatable=True,
+        is_list=True,
         fidelity="simplified",
         summary="Threads in here; otherwise as cgroup.procs.",
     ),

@@ -17,12 +17,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fakecg.abi.errors import ControlError
 from fakecg.cgroup.cftype import Caller
 from fakecg.cgroup.kernfs import name_hash
+from fakecg.cgroup.process import refresh
 from fakecg.host import Host
 from fakecg.sched.task import Change, ThreadExited, ThreadInfo
 
@@ -180,6 +182,7 @@ class FakeTasks:
         self.followed: set[int] = set()
         self.killed: set[int] = set()
         self._next = 500
+        self.on_exit: Callable[[], None] = lambda: None
 
     def start(self, nr_threads: int = 1) -> list[int]:
         tgid = self._next
@@ -197,6 +200,7 @@ class FakeTasks:
                 self.infos[tgid] = ThreadInfo(tgid, tgid, info.name, is_zombie=True)
             else:
                 del self.infos[info.tid]
+        self.on_exit()
 
     def find(self, tid: int) -> ThreadInfo | None:
         return self.infos.get(tid)
@@ -249,6 +253,7 @@ class ApiBackend(Backend):
         self.host = host
         self.tasks = FakeTasks()
         host.hierarchy.task_source = self.tasks
+        self.tasks.on_exit = partial(refresh, host.hierarchy)
         (self.recorder,) = self.tasks.start()
         self.caller = Caller(tid=self.recorder)
 
