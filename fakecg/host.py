@@ -23,6 +23,7 @@ from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
 from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES, poll_mask
 from fakecg.group import Group
+from fakecg.mm.age_report import AgeReport, survey
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemoryController
 from fakecg.mm.memory_files import MEMORY_FILES
@@ -496,6 +497,17 @@ class Host:
             return self._drive(self.machine.swap_cache.swapoff(self.swap_device(name)))
 
     # -- looking inside ---------------------------------------------------------------------------------------------------------------
+
+    def age_report(self, group: Group | Cgroup | str, *, age_s: int | None = None, max_bytes: int | None = None) -> AgeReport:
+        """Ages of a subtree's zswap entries, and what ``max=<max_bytes> <age_s>`` would write back; nothing changes.
+
+        Raises:
+            UsageError: no memory controller there, an age or size that makes no sense. NoSuchFile: no such cgroup.
+        """
+        cgroup = group.cgroup if isinstance(group, Group) else group if isinstance(group, Cgroup) else self.lookup(group)
+        with self._locked():
+            finish = survey(cgroup, age_s=age_s, max_bytes=max_bytes)
+        return finish()
 
     def verify(self) -> int:
         """Compare every page that was ever touched with what it must contain, wherever it is now; returns how many were checked.

@@ -9,7 +9,9 @@ Simplified: a zspage's pages are neighbours in the arena (the kernel chains sing
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fakecg.abi.errors import NoSpace
 from fakecg.mm.arena import new_arena, populate
@@ -79,6 +81,23 @@ def _build_classes() -> tuple[list[SizeClass], list[SizeClass]]:
         rounded = -(-(needed - ZS_MIN_ALLOC_SIZE) // ZS_SIZE_CLASS_DELTA) * ZS_SIZE_CLASS_DELTA + ZS_MIN_ALLOC_SIZE
         class_of_length.append(class_of_size[rounded])
     return classes, class_of_length
+
+
+@dataclass(frozen=True, slots=True)
+class ClassUse:
+    """How much of a size class is in use.
+
+    Attributes:
+        object_bytes: size of an object.
+        nr_zspages, nr_pages: zspages with objects, and their pages.
+        nr_room, nr_free: objects they have room for, and those of them that are free.
+    """
+
+    object_bytes: int
+    nr_zspages: int
+    nr_pages: int
+    nr_room: int
+    nr_free: int
 
 
 class ZsPool:
@@ -205,6 +224,31 @@ class ZsPool:
         """Live objects."""
         capacity = sum((each.nr_zspages + len(each.empty)) * each.nr_objects for each in self.classes)
         return capacity - sum(map(len, self._free_objects.values()))
+
+    def class_use(self) -> list[ClassUse]:
+        """The classes in use, smallest objects first. Cost: O(zspages)."""
+        nr_free: Counter[SizeClass] = Counter()
+        for first, objects in self._free_objects.items():
+            if len(objects) < self._class_of[first].nr_objects:
+                nr_free[self._class_of[first]] += len(objects)
+        return [
+            ClassUse(each.object_bytes, each.nr_zspages, each.nr_zspages * each.nr_pages, each.nr_zspages * each.nr_objects, nr_free[each])
+            for each in reversed(self.classes)
+            if each.nr_zspages
+        ]
+
+    def zspages_of(self, handles: Sequence[int]) -> list[int]:
+        """The zspage of each object, by its first page."""
+        first_page = self._first_page
+        return [first_page[handle >> 12] for handle in handles]
+
+    def zspage_use(self, zspages: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """Live objects and pages of zspages."""
+        use = {}
+        for first in zspages:
+            size_class = self._class_of[first]
+            use[first] = (size_class.nr_objects - len(self._free_objects[first]), size_class.nr_pages)
+        return use
 
     def trim(self) -> None:
         """Give the memory of emptied zspages back to the operating system."""

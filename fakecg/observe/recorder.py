@@ -24,7 +24,7 @@ from fakecg.cgroup.cftype import ControlFile, OpenFile
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.hierarchy import ROOT_CALLER
 from fakecg.host import Host
-from fakecg.observe.age import age_histogram
+from fakecg.mm.age_report import age_histogram
 from fakecg.sched.clock import NSEC_PER_SEC
 from fakecg.sched.timer import Timer
 

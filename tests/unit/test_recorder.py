@@ -6,7 +6,7 @@ import pytest
 
 from fakecg import Host, UsageError
 from fakecg.abi.profile import Features
-from fakecg.observe.age import AGE_BANDS_S, age_histogram, older_than
+from fakecg.mm.age_report import AGE_BANDS_S, age_histogram, older_than
 from fakecg.observe.recorder import Column, Recorder, Recording, describe, numbers_of
 from fakecg.sched.clock import NSEC_PER_SEC
 
