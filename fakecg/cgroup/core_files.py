@@ -71,7 +71,7 @@ def _max_file(attribute: str) -> tuple[Callable[[Cgroup, OpenFile], str], Callab
 
 def _show_stat(cgroup: Cgroup, _open_file: OpenFile) -> str:
     # Source: cgroup.c:cgroup_stat_show. A controller that this tree lacks has a state in the root, as a kernel's would.
-    cgroup.hierarchy.release_dying()
+    cgroup.hierarchy.dying.release()
     lines = [("nr_descendants", cgroup.nr_descendants)]
     for name in STAT_SUBSYS:
         known = name in cgroup.hierarchy.ss_names
@@ -234,8 +234,8 @@ CORE_FILES: tuple[ControlFile, ...] = (
         name="cpu.stat",
         show=_show_cpu_stat,
         on_root=True,
-        fidelity="simplified",
-        summary="CPU time of synthetic tasks as the cost model counts it; nothing is ever throttled.",
+        fidelity="zero",
+        summary="No CPU time is accounted, and nothing is ever throttled.",
     ),
     ControlFile(
         name="cpu.stat.local",

@@ -1,10 +1,9 @@
-"""The tree: making and removing cgroups, turning controllers on and off, who is dying.
+"""The tree: which controllers and files there are, making and removing cgroups.
 
-Mirrors the part of kernel/cgroup/cgroup.c behind mkdir, rmdir and cgroup.subtree_control. Mount options and cgroup namespaces are left
-out. Nothing here locks: host.py does.
+Mirrors the part of kernel/cgroup/cgroup.c behind mkdir and rmdir; control.py has what cgroup.subtree_control does, process.py what happens
+to tasks. Mount options and cgroup namespaces are left out. Nothing here locks: host.py does.
 
-Invariants: a controller's state exists in a cgroup only if it exists in the parent; counters of descendants equal what a walk would
-count.
+Invariant: counters of descendants equal what a walk would count.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import AlreadyExists, Busy, Gone, InvalidInput, NoSuchFile, NotEnoughProgress
-from fakecg.cgroup import core_files, freezer, process
+from fakecg.cgroup import control, core_files, freezer, process
 from fakecg.cgroup.cftype import Caller, ControlFile, OpenFile
 from fakecg.cgroup.cgroup import CORE, Cgroup
-from fakecg.cgroup.css import Controller, Css
+from fakecg.cgroup.css import Controller
+from fakecg.cgroup.dying import Dying
 from fakecg.sched.psi import PsiGroup
 from fakecg.sched.task import FIRST_SYNTHETIC_PID, Task, TaskSource
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 #: The kernel's controllers in the order of their numbers, which is the order of every list. Source: include/linux/cgroup_subsys.h.
 SUBSYS_ORDER = ("cpuset", "cpu", "io", "memory", "perf_event", "hugetlb", "pids", "rdma", "misc")
-#: A removed cgroup that nothing holds is freed after RCU grace periods and work items; measured in tens of milliseconds.
-RELEASE_DELAY_NS = 50_000_000
 ROOT_CALLER = Caller(tid=0)
 #: Files of the root that the recorded kernel adds after those of all controllers, in this order.
 LATE_ROOT_FILES = ("memory.zswap.writeback", "io.cost.qos", "io.cost.model")
@@ -67,10 +65,9 @@ class Hierarchy:
         self.on_notify: list[Callable[[Cgroup, str], None]] = []
         self.on_remove: list[Callable[[Cgroup, bytes], None]] = []
         self.tasks: dict[int, Task] = {}
-        self.dying: dict[Css | Cgroup, int] = {}
+        self.dying = Dying(clock, timers)
         self._next_ino = 1
         self._next_pid = FIRST_SYNTHETIC_PID
-        self._release_scheduled = False
 
         order = {name: number for number, name in enumerate(SUBSYS_ORDER)}
         self.controllers = {
@@ -78,7 +75,7 @@ class Hierarchy:
         }
         self.ss_names = frozenset(self.controllers)
         self.controller_names = frozenset(name for name, controller in self.controllers.items() if not controller.implicit)
-        self._implicit_names = self.ss_names - self.controller_names
+        self.implicit_names = self.ss_names - self.controller_names
         self.threaded_names = frozenset(name for name, controller in self.controllers.items() if controller.threaded)
         files = {CORE: tuple(base_files), **{name: controller.files for name, controller in self.controllers.items()}}
         self._rows: dict[tuple[bool, str], tuple[tuple[ControlFile, ...], dict[str, int]]] = {}
@@ -91,8 +88,8 @@ class Hierarchy:
         self.root.psi = PsiGroup(None, clock, timers)
         self.root.add_files(CORE, ROOT_CALLER)
         for controller in self.controllers.values():
-            self._css_create(self.root, controller)
-            self._show_css(self.root, controller.name, ROOT_CALLER)
+            control.css_create(self.root, controller)
+            control.css_show(self.root, controller.name, ROOT_CALLER)
         self._number_late_files()
 
     def _declare(self, is_root: bool, owner: str, rows: Iterable[ControlFile], table: FileTable) -> None:
@@ -190,9 +187,9 @@ class Hierarchy:
         freezer.inherit(cgroup)
         for ancestor in cgroup.ancestors():
             ancestor.nr_descendants += 1
-        cgroup.subtree_ss = self._calc_subtree_ss(cgroup)
+        cgroup.subtree_ss = control.calc_subtree_ss(cgroup)
         cgroup.add_files(CORE, caller)
-        self._enable_css(cgroup, caller)
+        control.enable_css(cgroup, caller)
         return cgroup
 
     def _check_limits(self, parent: Cgroup) -> None:
@@ -224,7 +221,7 @@ class Hierarchy:
             raise Busy(f"{cgroup.path()}: has children")
         cgroup.online = False
         for css in (*cgroup.css.values(), *cgroup.hidden_css.values()):
-            self._css_kill(css)
+            control.css_kill(css)
         for owner in list(cgroup.file_sets):
             cgroup.remove_files(owner)
         cgroup.psi.destroy_triggers()
@@ -236,152 +233,13 @@ class Hierarchy:
             parent.nr_threaded_children -= 1
         for ancestor in cgroup.ancestors():
             ancestor.nr_descendants -= 1
-            ancestor.nr_dying_descendants += 1
             if cgroup.frozen:
                 ancestor.nr_frozen_descendants -= 1
-        self._start_dying(cgroup)
-
-    # --- controllers ---
+        self.dying.add_cgroup(cgroup)
 
     def set_subtree_control(self, cgroup: Cgroup, enable: frozenset[str], disable: frozenset[str], caller: Caller) -> None:
-        """Turn controllers on and off for the children; the two sets hold real changes only and passed all checks.
-
-        Raises:
-            AlreadyExists: a child directory has the name of a file that would appear; nothing is changed (EEXIST).
-
-        Source: cgroup.c:cgroup_apply_control. Cost: O(cgroups below).
-        """
-        wanted = (cgroup.subtree_control | enable) - disable
-        self._check_names(cgroup, wanted - cgroup.subtree_control)
-        cgroup.subtree_control = wanted
-        self.apply_control(cgroup, caller)
-
-    def _check_names(self, cgroup: Cgroup, appearing: frozenset[str]) -> None:
-        # The kernel finds out while it makes the files, and takes everything back.
-        for child in cgroup.children.values():
-            table = self.file_table(child)
-            for name in child.children:
-                entry = table.get(name)
-                if entry is not None and entry[0] in appearing:
-                    raise AlreadyExists(f"{child.path()}: a child is named {name!r}, as a file that would appear")
-
-    def apply_control(self, top: Cgroup, caller: Caller) -> None:
-        """Bring states and files of a subtree in line with subtree_control. Source: cgroup.c:cgroup_apply_control and _finalize_control."""
-        below = list(top.descendants_pre())
-        before = [(task, {name: task.cgroup.e_css(name) for name in self.controllers}) for task in _threads(below) if task.cgroup]
-        for cgroup in below:
-            cgroup.subtree_control &= cgroup.control
-            cgroup.subtree_ss = self._calc_subtree_ss(cgroup)
-        for cgroup in below:
-            self._enable_css(cgroup, caller)
-        for cgroup in reversed(below):
-            self._disable_css(cgroup)
-        for task, old in before:
-            for name, old_css in old.items():
-                css = task.cgroup.e_css(name) if task.cgroup else None
-                if css is not None and css is not old_css:
-                    css.controller.attach(task, css)
-
-    def _calc_subtree_ss(self, cgroup: Cgroup) -> frozenset[str]:
-        # Source: cgroup.c:cgroup_calc_subtree_ss_mask.
-        available = cgroup.ss_mask
-        mask = cgroup.subtree_control | (self._implicit_names & available)
-        while True:
-            wider = frozenset(mask.union(*(self.controllers[name].depends_on for name in mask)) & available)
-            if wider == mask:
-                return mask
-            mask = wider
-
-    def _enable_css(self, cgroup: Cgroup, caller: Caller) -> None:
-        ss_mask = cgroup.ss_mask
-        if not ss_mask:
-            return
-        control = cgroup.control
-        for name, controller in self.controllers.items():
-            if name not in ss_mask:
-                continue
-            if cgroup.own_css(name) is None:
-                self._css_create(cgroup, controller)
-            if name in control or controller.implicit:
-                self._show_css(cgroup, name, caller)
-
-    def _disable_css(self, cgroup: Cgroup) -> None:
-        # Source: cgroup.c:cgroup_apply_control_disable.
-        if cgroup.parent is None:
-            return
-        ss_mask, control = cgroup.ss_mask, cgroup.control
-        for name, css in (*cgroup.css.items(), *cgroup.hidden_css.items()):
-            if name not in ss_mask:
-                cgroup.remove_files(name)
-                cgroup.css.pop(name, None)
-                cgroup.hidden_css.pop(name, None)
-                self._css_kill(css)
-            elif name not in control and not css.controller.implicit:
-                cgroup.remove_files(name)
-                cgroup.css.pop(name, None)
-                cgroup.hidden_css[name] = css
-                css.controller.css_reset(css)
-
-    def _css_create(self, cgroup: Cgroup, controller: Controller) -> None:
-        parent_css = cgroup.parent.e_css(controller.name) if cgroup.parent is not None else None
-        css = controller.css_alloc(cgroup, parent_css)
-        cgroup.hidden_css[controller.name] = css
-        for ancestor in cgroup.ancestors(include_self=True):
-            ancestor.nr_css[controller.name] = ancestor.nr_css.get(controller.name, 0) + 1
-        controller.css_online(css)
-
-    def _show_css(self, cgroup: Cgroup, name: str, creator: Caller) -> None:
-        css = cgroup.hidden_css.pop(name, None)
-        if css is not None:
-            cgroup.css[name] = css
-            cgroup.add_files(name, creator)
-
-    def _css_kill(self, css: Css) -> None:
-        css.online = False
-        name = css.controller.name
-        for ancestor in css.cgroup.ancestors(include_self=True):
-            ancestor.nr_css[name] -= 1
-            ancestor.nr_dying_css[name] = ancestor.nr_dying_css.get(name, 0) + 1
-        css.controller.css_offline(css)
-        self._start_dying(css)
-
-    # --- what is removed but still held ---
-
-    def _start_dying(self, what: Css | Cgroup) -> None:
-        self.dying[what] = self.clock.now_ns() + RELEASE_DELAY_NS
-        if not self._release_scheduled:
-            self._release_scheduled = True
-            self.timers.add(self.clock.now_ns() + RELEASE_DELAY_NS, self._release_timer)
-
-    def _release_timer(self) -> None:
-        self._release_scheduled = False
-        self.release_dying()
-        now_ns = self.clock.now_ns()
-        waiting = [ready_ns for ready_ns in self.dying.values() if ready_ns > now_ns]
-        if waiting:
-            self._release_scheduled = True
-            self.timers.add(min(waiting), self._release_timer)
-
-    def release_dying(self) -> None:
-        """Let go of removed states and cgroups that nothing holds any more. Cost: O(dying)."""
-        now_ns = self.clock.now_ns()
-        ready = [what for what, ready_ns in self.dying.items() if ready_ns <= now_ns]
-        held = set()
-        for what in ready:
-            if isinstance(what, Cgroup):
-                continue
-            if what.controller.is_dying(what):
-                held.add(what.cgroup)
-                continue
-            del self.dying[what]
-            for ancestor in what.cgroup.ancestors(include_self=True):
-                ancestor.nr_dying_css[what.controller.name] -= 1
-        for what in sorted((each for each in ready if isinstance(each, Cgroup)), key=lambda each: -each.level):
-            if what in held or what.nr_dying_descendants:
-                continue
-            del self.dying[what]
-            for ancestor in what.ancestors():
-                ancestor.nr_dying_descendants -= 1
+        """Turn controllers on and off for the children; see control.set_subtree_control."""
+        control.set_subtree_control(cgroup, enable, disable, caller)
 
     # --- tasks: process.py has the rules ---
 
@@ -404,10 +262,6 @@ class Hierarchy:
     def reap_task(self, task: Task) -> None:
         """A zombie's parent waited for it: the pid is free."""
         self.tasks.pop(task.pid, None)
-
-
-def _threads(cgroups: Iterable[Cgroup]) -> list[Task]:
-    return [task for cgroup in cgroups for task in cgroup.tasks]
 
 
 def require_live(open_file: OpenFile) -> None:

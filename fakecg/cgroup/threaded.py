@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import Busy, InvalidInput, NoSuchFile, NotSupported
 from fakecg.abi.units import kstrip
-from fakecg.cgroup import process
+from fakecg.cgroup import control, process
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cftype import Caller
@@ -62,7 +62,7 @@ def enable_threaded(cgroup: Cgroup, caller: Caller) -> None:
     for member in cgroup.descendants_pre():
         if member is cgroup or member.is_threaded:
             member.dom_cgrp = domain
-    cgroup.hierarchy.apply_control(cgroup, caller)
+    control.apply_control(cgroup, caller)
     parent.nr_threaded_children += 1
 
 
@@ -110,7 +110,7 @@ def write_subtree_control(cgroup: Cgroup, data: bytes, caller: Caller) -> None:
     if not enable and not disable:
         return
     _vet_enable(cgroup, enable)
-    cgroup.hierarchy.set_subtree_control(cgroup, enable, disable, caller)
+    control.set_subtree_control(cgroup, enable, disable, caller)
 
 
 def _vet_enable(cgroup: Cgroup, enable: frozenset[str]) -> None:

@@ -329,7 +329,7 @@ def test_removed_cgroups_are_dying_until_nothing_holds_them(tree: Tree) -> None:
     assert dying() == (1, 1)
     css.held = False
     assert dying() == (0, 0)
-    assert tree.hierarchy.dying == {}
+    assert len(tree.hierarchy.dying) == 0
 
 
 def test_dying_cgroups_do_not_count_against_limits(tree: Tree) -> None:
