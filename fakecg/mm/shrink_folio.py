@@ -110,6 +110,19 @@ def _free_file_pages(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc:
 def _free_anon_pages(
     machine: Machine, lruvec: Lruvec, pages: Sequence[int], kinds: set[int], sc: ScanControl, result: ShrinkResult
 ) -> list[int]:
+    """Free pages through swap, together where zswap takes them all; one by one where an entry may have to go for each."""
+    if len(pages) == 1 or not machine.zswap.enabled or machine.zswap.batch_headroom(lruvec.memcg) >= len(pages):
+        return _free_anon_batch(machine, lruvec, pages, kinds, sc, result)
+    flags = machine.table.flags
+    refused: list[int] = []
+    for page in pages:
+        refused += _free_anon_batch(machine, lruvec, range(page, page + 1), {flags[page]}, sc, result)
+    return refused
+
+
+def _free_anon_batch(
+    machine: Machine, lruvec: Lruvec, pages: Sequence[int], kinds: set[int], sc: ScanControl, result: ShrinkResult
+) -> list[int]:
     """Give each page a slot, unmap it, write it out if its slot does not hold it yet, free it; returns pages that stay."""
     table, memcg = machine.table, lruvec.memcg
     flags = table.flags

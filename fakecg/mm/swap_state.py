@@ -61,11 +61,16 @@ class ReadOutcome:
 
 
 class SwapCache:
-    """Swap cache of one machine."""
+    """Swap cache of one machine.
+
+    Attributes:
+        holds_batch: reclaim has pages isolated; see end_writeback.
+    """
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._under_io: list[tuple[MemCgroup, int, Sequence[int]]] = []
+        self.holds_batch = False
 
     # -- slots ------------------------------------------------------------------------------------------------------------------------
 
@@ -234,9 +239,11 @@ class SwapCache:
     def end_writeback(self) -> None:
         """The device finished: written pages go to the tail of the inactive list, where the next scan frees them.
 
+        Not while reclaim holds a batch of pages off its list: those are no faster written than the batch is gone through.
+
         Source: filemap.c:folio_end_writeback, swap.c:folio_rotate_reclaimable.
         """
-        if not self._under_io:
+        if not self._under_io or self.holds_batch:
             return
         machine = self.machine
         table = machine.table

@@ -327,7 +327,9 @@ def _shrink_inactive_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan
     sc.nr_scanned += nr_scanned
     rstat.add(base + sc.scan_item, nr_scanned)
     vm.count_scan(sc, is_file, nr_scanned)
+    machine.swap_cache.holds_batch = True
     result = shrink_folio_list(machine, lruvec, pages, is_file, sc)
+    machine.swap_cache.holds_batch = False
     if result.kept:
         flags = machine.table.flags
         lruvec.add(machine.table, lru, [page for page in result.kept if not flags[page] & ACTIVE])

@@ -124,13 +124,19 @@ class Zswap:
                 return True
         return False
 
-    def _batch_headroom(self, memcg: MemCgroup) -> int:
+    def batch_headroom(self, memcg: MemCgroup) -> int:
         """Pages that can be stored without any limit being looked at one by one: those checks have no effect so far from it."""
         pool_pages = self.max_pages - self.pool.nr_pages
         headroom = 0 if self.is_full else pool_pages // 8
-        if any(ancestor.zswap_max_pages != PAGE_COUNTER_MAX for ancestor in memcg.ancestors()):
-            headroom = min(headroom, 1)
-        return headroom
+        flushed = False
+        for ancestor in memcg.ancestors():
+            if ancestor.zswap_max_pages == PAGE_COUNTER_MAX:
+                continue
+            if not flushed:
+                self.machine.rstat.flush()
+                flushed = True
+            headroom = min(headroom, ancestor.zswap_max_pages - ancestor.rstat.total[ZSWAP_BYTES] // PAGE_SIZE)
+        return max(headroom, 0)
 
     # -- store ------------------------------------------------------------------------------------------------------------------------
 
@@ -144,7 +150,7 @@ class Zswap:
         if not self.enabled:
             self.invalidate([slot for slot in slots if self.has(slot)])
             return [False] * nr_pages
-        if self._batch_headroom(memcg) >= nr_pages:
+        if self.batch_headroom(memcg) >= nr_pages:
             return self._store_batch(memcg, node, slots, data)
         return [self._store_checked(memcg, node, slot, page) for slot, page in zip(slots, data, strict=True)]
 
