@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fakecg.cgroup.process import refresh
+from fakecg.cgroup.real_tasks import refresh
 from fakecg.sched.task import Change, Forked, ThreadExited, ThreadInfo, ThreadStarted
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fakecg.abi import keyed
 from fakecg.abi.errors import NotSupported, OutOfRange
 from fakecg.abi.units import INT_MAX, kstrtoint, parse_flag, parse_max_int
-from fakecg.cgroup import freezer, process, threaded
+from fakecg.cgroup import freezer, process, real_tasks, threaded
 from fakecg.cgroup.cftype import ControlFile, OpenFile
 from fakecg.cgroup.pressure_files import PRESSURE_FILES
 
@@ -55,7 +55,7 @@ def _write_threads(cgroup: Cgroup, data: bytes, open_file: OpenFile) -> None:
 
 
 def _show_events(cgroup: Cgroup, _open_file: OpenFile) -> str:
-    process.refresh(cgroup.hierarchy)
+    real_tasks.refresh(cgroup.hierarchy)
     return keyed.flat_keyed([("populated", int(cgroup.is_populated)), ("frozen", int(cgroup.frozen))])
 
 
@@ -94,7 +94,7 @@ def _show_freeze(cgroup: Cgroup, _open_file: OpenFile) -> str:
 
 def _write_freeze(cgroup: Cgroup, data: bytes, _open_file: OpenFile) -> None:
     freeze = parse_flag(data)
-    process.refresh(cgroup.hierarchy)
+    real_tasks.refresh(cgroup.hierarchy)
     freezer.set_freeze(cgroup, freeze)
 
 
@@ -105,7 +105,7 @@ def _write_kill(cgroup: Cgroup, data: bytes, _open_file: OpenFile) -> None:
         raise OutOfRange(f"cgroup.kill takes only 1, not {value}")
     if cgroup.is_threaded:
         raise NotSupported(f"{cgroup.path()}: cgroup.kill of a threaded cgroup")
-    process.refresh(cgroup.hierarchy)
+    real_tasks.refresh(cgroup.hierarchy)
     for task in cgroup.iter_tasks(recursive=True):
         task.kill()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import AlreadyExists, Busy, Gone, InvalidInput, NoSuchFile, NotEnoughProgress
-from fakecg.cgroup import control, core_files, freezer, process
+from fakecg.cgroup import control, core_files, freezer, membership, process, real_tasks
 from fakecg.cgroup.cftype import Caller, ControlFile, OpenFile
 from fakecg.cgroup.cgroup import CORE, Cgroup
 from fakecg.cgroup.css import Controller
@@ -214,7 +214,7 @@ class Hierarchy:
             raise Busy("the root of the mount")
         if not cgroup.online:
             raise NoSuchFile(f"{cgroup.path()} was removed")
-        process.refresh(self)
+        real_tasks.refresh(self)
         if cgroup.is_populated:
             raise Busy(f"{cgroup.path()}: live processes inside")
         if cgroup.children:
@@ -249,15 +249,15 @@ class Hierarchy:
         Raises:
             ControlError: a controller refuses, pids.max for example (EAGAIN).
         """
-        process.add_task(self, task, cgroup)
+        membership.add_task(self, task, cgroup)
 
     def attach(self, task: Task, cgroup: Cgroup) -> None:
         """Move a whole process, as a write to cgroup.procs by root would; errors as there."""
         process.attach(self, task, cgroup, threadgroup=True)
 
     def exit_task(self, task: Task) -> None:
-        """A process ends and stays a zombie; see process.exit_task for single threads."""
-        process.exit_process(self, task)
+        """A process ends and stays a zombie; see membership.exit_thread for single ones."""
+        membership.exit_process(self, task)
 
     def reap_task(self, task: Task) -> None:
         """A zombie's parent waited for it: the pid is free."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from fakecg.abi.errors import InvalidInput, NotEnoughProgress
 from fakecg.abi.keyed import counter_or_max
 from fakecg.abi.units import kstrip, kstrtoll
-from fakecg.cgroup import process
+from fakecg.cgroup import real_tasks
 from fakecg.cgroup.cftype import ControlFile, OpenFile
 from fakecg.cgroup.css import Controller, Css
 
@@ -69,12 +69,12 @@ def _write_max(css: PidsCss, data: bytes, _open_file: OpenFile) -> None:
 
 
 def _show_current(css: PidsCss, _open_file: OpenFile) -> str:
-    process.refresh(css.cgroup.hierarchy)
+    real_tasks.refresh(css.cgroup.hierarchy)
     return f"{css.nr_tasks}\n"
 
 
 def _show_peak(css: PidsCss, _open_file: OpenFile) -> str:
-    process.refresh(css.cgroup.hierarchy)
+    real_tasks.refresh(css.cgroup.hierarchy)
     return f"{css.watermark}\n"
 
 

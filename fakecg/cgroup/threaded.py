@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import Busy, InvalidInput, NoSuchFile, NotSupported
 from fakecg.abi.units import kstrip
-from fakecg.cgroup import control, process
+from fakecg.cgroup import control, real_tasks
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cftype import Caller
@@ -52,7 +52,7 @@ def enable_threaded(cgroup: Cgroup, caller: Caller) -> None:
     parent = cgroup.parent
     if cgroup.is_threaded or parent is None:
         return
-    process.refresh(cgroup.hierarchy)
+    real_tasks.refresh(cgroup.hierarchy)
     domain_controllers = cgroup.subtree_control - cgroup.hierarchy.threaded_names
     if cgroup.is_populated or domain_controllers:
         raise NotSupported(f"{cgroup.path()}: populated, or domain controllers on for its children")
@@ -117,7 +117,7 @@ def _vet_enable(cgroup: Cgroup, enable: frozenset[str]) -> None:
     # Source: cgroup.c:cgroup_vet_subtree_control_enable.
     if not enable:
         return
-    process.refresh(cgroup.hierarchy)
+    real_tasks.refresh(cgroup.hierarchy)
     if not cgroup.dom_cgrp.is_valid_domain:
         raise NotSupported(f"{cgroup.path()}: the domain {cgroup.dom_cgrp.path()} is invalid")
     if cgroup.parent is None:

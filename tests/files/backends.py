@@ -24,7 +24,7 @@ from typing import Any
 from fakecg.abi.errors import ControlError
 from fakecg.cgroup.cftype import Caller
 from fakecg.cgroup.kernfs import name_hash
-from fakecg.cgroup.process import refresh
+from fakecg.cgroup.real_tasks import refresh
 from fakecg.host import Host
 from fakecg.sched.task import Change, ThreadExited, ThreadInfo
 
