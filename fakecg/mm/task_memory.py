@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
-from fakecg.mm import filemap, memory
+from fakecg.mm import filemap, madvise, memory
 from fakecg.mm.address_space import Content, SyntheticAddressSpace
 from fakecg.mm.machine import Machine
 from fakecg.sched.task import Task
@@ -33,6 +33,10 @@ class TaskMemory:
     def touch_pages(self, task: Task, space: SyntheticAddressSpace, indices: Sequence[int], write: bool = False) -> Touch:
         """Touch pages in the order given; returns the cost in nanoseconds."""
         return memory.touch_pages(self.machine, task.mm, space, indices, write)
+
+    def pageout(self, task: Task, space: SyntheticAddressSpace, start: int, stop: int) -> Generator[None, None, int]:
+        """Have the pages start..stop-1 reclaimed now, as by MADV_PAGEOUT; returns how many were freed."""
+        return madvise.pageout(self.machine, task.mm, space, start, stop)
 
     def read_cache(self, task: Task, mapping: SyntheticAddressSpace, start: int, stop: int) -> Touch:
         """Read pages of a file; returns the cost in nanoseconds."""
