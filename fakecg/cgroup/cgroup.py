@@ -1,4 +1,4 @@
-"""One cgroup: its place in the tree, its files, its tasks, and the state derived from them.
+"""One cgroup: its place in the tree, its controllers, its tasks, and the state derived from them.
 
 Mirrors struct cgroup and kernel/cgroup/cgroup.c. What changes the tree stands in hierarchy.py; the freezer, thread mode and process
 moves have modules of their own. Counters of descendants are kept as things change, so that no operation looks at the whole tree.
@@ -9,39 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from fakecg.abi.errors import NoSuchFile
 from fakecg.abi.units import INT_MAX
-from fakecg.cgroup.kernfs import FileNode, FileSet
+from fakecg.cgroup.directory import FileDirectory
 
 if TYPE_CHECKING:
-    from fakecg.cgroup.cftype import Caller, ControlFile
+    from fakecg.cgroup.cftype import Caller
     from fakecg.cgroup.css import Css
     from fakecg.cgroup.hierarchy import Hierarchy
     from fakecg.sched.task import Task
 
-#: At most one notice per file in this time; a later one is put off to its end. Source: CGROUP_FILE_NOTIFY_MIN_INTV (HZ / 100).
-NOTIFY_INTERVAL_NS = 10_000_000
 
-#: Key of the core's own files among the file sets of a cgroup.
-CORE = ""
-
-
-class Cgroup:
-    """A directory of the tree; it also is the ``css`` of the core's own files.
+class Cgroup(FileDirectory):
+    """A directory of the tree; it also is the ``css`` of the core's own files. Its files: see directory.FileDirectory.
 
     Attributes:
         name: path component; empty for the root.
         children: by name, in creation order.
         ino: inode number, also the cgroup id.
-        online: False from rmdir on.
         level: distance from the root.
         css: states of the controllers whose files are here.
         hidden_css: states kept alive, without files, because another enabled controller depends on theirs.
         subtree_control: controllers enabled for the children, by name.
         subtree_ss: the same plus what those depend on.
         mode, uid, gid, created_ns, times_ns, xattrs: attributes of the directory, as in kernfs.FileNode.
-        event_counts: change notices so far by file, for poll; files never told of are missing.
-        psi: pressure of this subtree; psi_enabled: cgroup.pressure.
+        psi: pressure of this subtree.
         tasks: live threads in here, in the order they came.
         max_depth, max_descendants: INT_MAX is ``max``.
         nr_descendants, nr_dying_descendants: below here; the dying ones are removed but still held.
@@ -52,7 +43,6 @@ class Cgroup:
     """
 
     __slots__ = (
-        "_nodes",
         "children",
         "cpu_system_ns",
         "cpu_user_ns",
@@ -60,15 +50,12 @@ class Cgroup:
         "css",
         "dom_cgrp",
         "e_freeze",
-        "event_counts",
-        "file_sets",
         "freeze",
         "freeze_ns",
         "freeze_start_ns",
         "frozen",
         "gid",
         "hidden_css",
-        "hierarchy",
         "ino",
         "level",
         "max_depth",
@@ -84,10 +71,8 @@ class Cgroup:
         "nr_populated_domain_children",
         "nr_populated_threaded_children",
         "nr_threaded_children",
-        "online",
         "parent",
         "psi",
-        "psi_enabled",
         "subtree_control",
         "subtree_ss",
         "tasks",
@@ -97,13 +82,12 @@ class Cgroup:
     )
 
     def __init__(self, hierarchy: Hierarchy, parent: Cgroup | None, name: bytes, ino: int, mode: int, owner: Caller) -> None:
-        self.hierarchy = hierarchy
+        super().__init__(hierarchy)
         self.parent = parent
         self.name = name
         self.ino = ino
         self.level: int = 0 if parent is None else parent.level + 1
         self.children: dict[bytes, Cgroup] = {}
-        self.online = True
         self.mode = mode
         self.uid = owner.uid
         self.gid = owner.gid
@@ -115,12 +99,8 @@ class Cgroup:
         self.hidden_css: dict[str, Css] = {}
         self.subtree_control: frozenset[str] = frozenset()
         self.subtree_ss: frozenset[str] = frozenset()
-        self.file_sets: dict[str, FileSet] = {}
-        self._nodes: dict[str, FileNode] = {}
 
-        self.event_counts: dict[str, int] = {}
         self.psi: Any = None
-        self.psi_enabled = True
         self.tasks: dict[Task, None] = {}
 
         self.max_depth = INT_MAX
@@ -222,90 +202,6 @@ class Cgroup:
                 return css
             cgroup = cgroup.parent
         return None
-
-    # --- files ---
-
-    def files(self) -> list[ControlFile]:
-        """Interface files present now, in the order they appeared."""
-        rows = [row for file_set in self.file_sets.values() for row in file_set.rows]
-        return rows if self.psi_enabled else [row for row in rows if not row.is_pressure]
-
-    def lookup_file(self, name: bytes) -> tuple[ControlFile, Css]:
-        """The row of a file present now, and the state its handlers get.
-
-        Raises:
-            NoSuchFile: no such file (ENOENT), also while cgroup.pressure hides it.
-        """
-        node = self.lookup_node(name)
-        return node.row, node.css  # type: ignore[return-value]  # a cgroup stands in for the css of its own files
-
-    def lookup_node(self, name: bytes) -> FileNode:
-        """The inode of a file present now.
-
-        Raises:
-            NoSuchFile: no such file (ENOENT), also while cgroup.pressure hides it.
-        """
-        node = self.find_node(name)
-        if node is None or not node.active:
-            raise NoSuchFile(f"{self.path()}: no file {name[:80]!r}")
-        return node
-
-    def find_node(self, name: bytes) -> FileNode | None:
-        """The inode of a file, hidden or not; None if there is no such file."""
-        entry = self.hierarchy.file_table(self).get(name)
-        if entry is None:
-            return None
-        owner, row = entry
-        node = self._nodes.get(row.name)
-        if node is None:
-            file_set = self.file_sets.get(owner)
-            if file_set is None:
-                return None
-            node = self._nodes.setdefault(row.name, FileNode(row, self.css[owner] if owner else self, self, file_set))
-        return node
-
-    def add_files(self, owner: str, creator: Caller) -> None:
-        """Let the files of the core or of a controller appear, owned by ``creator``. Source: cgroup.c:css_populate_dir."""
-        rows, index = self.hierarchy.file_rows(self, owner)
-        first_ino = self.hierarchy.new_inos(len(rows))
-        self.file_sets[owner] = FileSet(rows, index, first_ino, creator, self.hierarchy.clock.now_ns())
-
-    def remove_files(self, owner: str) -> None:
-        """Let them vanish for good; open files of them are dead from now on. Source: cgroup.c:css_clear_dir."""
-        file_set = self.file_sets.pop(owner, None)
-        if file_set is None:
-            return
-        for row in file_set.rows:
-            node = self._nodes.pop(row.name, None)
-            if node is not None:
-                node.removed = True
-                self.hierarchy.timers.cancel(node.notify_timer)
-                self.hierarchy.tell_removed(self, row.name.encode())
-
-    def notify(self, file_name: str) -> None:
-        """Tell who polls or watches the file that it changed; at most once per 10 ms, the last change is never lost.
-
-        Nothing happens for a file that is not there. Source: cgroup.c:cgroup_file_notify.
-        """
-        node = self._nodes.get(file_name) or self.find_node(file_name.encode())
-        if node is None or not self.online:
-            return
-        now_ns = self.hierarchy.clock.now_ns()
-        if node.notified_at_ns is None or now_ns - node.notified_at_ns >= NOTIFY_INTERVAL_NS:
-            node.notified_at_ns = now_ns
-            self.hierarchy.timers.cancel(node.notify_timer)
-            node.notify_timer = None
-            self.event_counts[file_name] = self.event_counts.get(file_name, 0) + 1
-            for callback in self.hierarchy.on_notify:
-                callback(self, file_name)
-        elif node.notify_timer is None:
-
-            def notify_later() -> None:
-                node.notify_timer = None
-                if not node.removed:
-                    self.notify(file_name)
-
-            node.notify_timer = self.hierarchy.timers.add(node.notified_at_ns + NOTIFY_INTERVAL_NS, notify_later)
 
     # --- tasks ---
 

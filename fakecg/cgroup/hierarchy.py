@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from fakecg.abi.errors import AlreadyExists, Busy, Gone, InvalidInput, NoSuchFile, NotEnoughProgress
 from fakecg.cgroup import control, core_files, freezer, membership, process, real_tasks
 from fakecg.cgroup.cftype import Caller, ControlFile, OpenFile
-from fakecg.cgroup.cgroup import CORE, Cgroup
+from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.css import Controller
+from fakecg.cgroup.directory import CORE
 from fakecg.cgroup.dying import Dying
 from fakecg.sched.psi import PsiGroup
 from fakecg.sched.task import FIRST_SYNTHETIC_PID, Task, TaskSource

@@ -12,6 +12,8 @@ from typing import Any
 import backends
 import deviations
 import pytest
+from api_backend import ApiBackend
+from directory_backend import DirectoryBackend
 
 from fakecg.fs.mount import mounted
 from fakecg.host import Host
@@ -35,16 +37,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def open_backend(name: str, **options: Any) -> Iterator[backends.Backend]:
     """A tree of its own on the recorded machine."""
     if name == "kernel":
-        yield backends.DirectoryBackend(Path(os.environ[KERNEL_VARIABLE]), None, "kernel")
+        yield DirectoryBackend(Path(os.environ[KERNEL_VARIABLE]), None, "kernel")
         return
     with ExitStack() as stack:
         if name == "api":
             host = stack.enter_context(Host(**MACHINE, **options))
-            yield backends.ApiBackend(host)
+            yield ApiBackend(host)
         else:
             host = stack.enter_context(Host(clock=ScaledClock(), **MACHINE, **options))
             fuse = ("allow_other",) if os.geteuid() == 0 else ()
-            yield backends.DirectoryBackend(stack.enter_context(mounted(host, fuse=fuse)), host)
+            yield DirectoryBackend(stack.enter_context(mounted(host, fuse=fuse)), host)
 
 
 @pytest.fixture(scope="session")

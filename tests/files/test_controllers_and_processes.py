@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from backends import Backend, DirectoryBackend, Outcome, Process, as_nobody, golden, outcome
+from backends import Backend, Outcome, Process, golden, outcome
 from conftest import Score
+from directory_backend import DirectoryBackend, as_nobody
 
 RECORDED = {name: entry["ret"] for name, entry in golden("write_matrix.json")["controllers_and_processes"].items()}
 

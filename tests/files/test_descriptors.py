@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import Backend, DirectoryBackend, Outcome, errno_name, golden, outcome
+from backends import Backend, Outcome, errno_name, golden, outcome
 from conftest import Score
+from directory_backend import DirectoryBackend
 
 RECORDED = golden("write_matrix.json")["fd_behaviour"]
 

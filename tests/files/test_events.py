@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import ApiBackend, Backend, DirectoryBackend, errno_name, golden, outcome
+from api_backend import ApiBackend
+from backends import Backend, errno_name, golden, outcome
 from conftest import Score
+from directory_backend import DirectoryBackend
 
 RECORDING = "events_lrugen0.json"
 EVENTS = golden(RECORDING)

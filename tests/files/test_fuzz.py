@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from backends import Backend, DirectoryBackend
+from backends import Backend
+from directory_backend import DirectoryBackend
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

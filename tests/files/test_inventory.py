@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import Backend, DirectoryBackend, Outcome, as_nobody, golden, outcome
+from backends import Backend, Outcome, golden, outcome
 from conftest import Score, open_backend
+from directory_backend import DirectoryBackend, as_nobody
 
 RECORDING = "inventory.json"
 INVENTORY = golden(RECORDING)

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import NOBODY, ApiBackend, Backend, DirectoryBackend, Outcome, as_nobody, errno_name, golden, outcome
+from api_backend import ApiBackend
+from backends import Backend, Outcome, errno_name, golden, outcome
 from conftest import Score
+from directory_backend import NOBODY, DirectoryBackend, as_nobody
 
 from fakecg.abi.errors import ControlError
 from fakecg.cgroup.cftype import Caller

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from backends import NOBODY, Backend, DirectoryBackend, golden, outcome, outcome_as_nobody
+from backends import Backend, golden, outcome
 from conftest import Score
+from directory_backend import NOBODY, DirectoryBackend, outcome_as_nobody
 
 RECORDED = golden("write_matrix.json")["tree_ops"]
 BIG = b"x" * (64 << 10)
