@@ -80,8 +80,8 @@ class Mounted:
         self._operations = Operations(host, layout=options.layout, log_text=log_text)
         encoded = os.fsencode(self.path)
         self._fuse = FuseMount(self._operations, encoded, options.library_options, nonempty=options.nonempty)
-        self.server = self._fuse.server = Server(self._fuse)
-        host.before_resched = self.server.may_block
+        self.server = Server(self._fuse)
+        self._fuse.callbacks.may_block = host.before_resched = self.server.may_block
         self.server.start()
         tree = os.path.join(encoded, self._operations.layout.tree_path.encode()) if self._operations.layout.tree_path else encoded
         self._notifier = Notifier(self._operations, tree)
@@ -99,9 +99,8 @@ class Mounted:
             pause_s = TICK_S
             try:
                 self._host.run_due()
-            except Exception:
-                log.exception("bug in a timer")
-                self._host.internal_errors += 1
+            except Exception as error:
+                self._host.report_bug(error)
                 pause_s = 1
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ def _canonical(mount_point: str) -> str:
 def is_stale(mount_point: str) -> bool:
     """Whether the server of the mount is gone."""
     try:
-        os.stat(mount_point)
+        os.statvfs(mount_point)  # stat may be answered from what the kernel remembers
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
@@ -157,5 +157,14 @@ def unmount(mount_point: str, *, lazy: bool = False, wait_s: float = 10) -> None
             raise UsageError(f"{mount_point} is in use: close its files and leave its directories, or --lazy", EXIT_BUSY) from None
         raise UsageError(f"cannot unmount {mount_point}: {error.strerror}", EXIT_FAILURE) from None
     deadline = time.monotonic() + wait_s
-    while pid is not None and os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline and not lazy:
+    while pid is not None and is_running(pid) and time.monotonic() < deadline and not lazy:
         time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False

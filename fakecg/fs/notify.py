@@ -81,9 +81,8 @@ class Notifier:
                 break
             try:
                 self._carry_out(*notice)
-            except Exception:
-                log.exception("notice %s", notice)
-                self._operations.host.internal_errors += 1
+            except Exception as error:
+                self._operations.host.report_bug(error)
         for descriptor, _ in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()

@@ -44,7 +44,6 @@ log = logging.getLogger(LOGGER_NAME)
 
 #: The transport's name for the tree's root where that is not the mount's root.
 TREE_ROOT_ID = 1 << 47
-NAME_MAX = 255
 
 # Linux poll bits; what a file without notices always reports.
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLRDNORM, POLLWRNORM = 0x1, 0x2, 0x4, 0x8, 0x40, 0x100

@@ -12,12 +12,14 @@ import struct
 from fakecg.fs.nodes import BLOCK_SIZE, Attributes
 
 FOPEN_DIRECT_IO = 1
+NAME_MAX = 255
 
 _ATTR = "QQQQQQIIIIIIIIII"  # struct fuse_attr
 _ATTR_OUT = struct.Struct(f"=QII{_ATTR}")
 _ENTRY_OUT = struct.Struct(f"=QQQQII{_ATTR}")
 _OPEN_OUT = struct.Struct("=QII")
 _DIRENT = struct.Struct("=QQII")
+_STATFS_OUT = struct.Struct("=QQQQQIII28x")
 _NSEC = 1_000_000_000
 
 
@@ -53,3 +55,8 @@ def dirent(name: bytes, ino: int, kind: int, next_offset: int) -> bytes:
     """struct fuse_dirent, padded to 8 bytes."""
     entry = _DIRENT.pack(ino, next_offset, len(name), stat.S_IFMT(kind) >> 12) + name
     return entry + bytes(-len(entry) % 8)
+
+
+def statfs_out() -> bytes:
+    """struct fuse_statfs_out of a filesystem without blocks. Source: fs/libfs.c:simple_statfs."""
+    return _STATFS_OUT.pack(0, 0, 0, 0, 0, BLOCK_SIZE, NAME_MAX, BLOCK_SIZE)

@@ -1,0 +1,272 @@
+"""What is done for each request of the kernel: ask the operations, pack the answer, reply.
+
+A callback computes, replies as its last act, and never raises: a ControlError is replied as its errno; anything else is a bug, logged with
+its traceback, counted in ``host.internal_errors`` and replied as EIO.
+
+Requests and structures come as addresses of the FUSE library; nothing here depends on which library it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fakecg.abi.errors import ControlError
+from fakecg.cgroup.cftype import Caller
+from fakecg.fs import wire, xattr
+from fakecg.fs.logring import LOGGER_NAME
+from fakecg.fs.nodes import Attributes, Node, is_directory
+from fakecg.fs.operations import Changes, Operations
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+log = logging.getLogger(LOGGER_NAME)
+
+#: How long the kernel may remember names and attributes of files, seconds; we tell it when one goes away. Attributes of directories change
+#: on their own (the number of links), so those are asked for again after a second.
+VALID_S = 3600
+DIRECTORY_VALID_S = 1
+
+_INO = ctypes.c_ulong
+_PTR = ctypes.c_void_p
+_STR = ctypes.c_char_p
+_SIZE = ctypes.c_size_t
+_OFF = ctypes.c_longlong
+_INT = ctypes.c_int
+_MODE = ctypes.c_uint
+#: Types of each callback's arguments after the request.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "lookup": (_INO, _STR),
+    "forget": (_INO, _INO),
+    "forget_multi": (_SIZE, _PTR),
+    "getattr": (_INO, _PTR),
+    "setattr": (_INO, _PTR, _INT, _PTR),
+    "mknod": (_INO, _STR, _MODE, _INO),
+    "mkdir": (_INO, _STR, _MODE),
+    "unlink": (_INO, _STR),
+    "rmdir": (_INO, _STR),
+    "symlink": (_STR, _INO, _STR),
+    "rename": (_INO, _STR, _INO, _STR),  # libfuse 3 adds flags, which are not looked at
+    "link": (_INO, _INO, _STR),
+    "open": (_INO, _PTR),
+    "read": (_INO, _SIZE, _OFF, _PTR),
+    "write": (_INO, _PTR, _SIZE, _OFF, _PTR),
+    "release": (_INO, _PTR),
+    "opendir": (_INO, _PTR),
+    "readdir": (_INO, _SIZE, _OFF, _PTR),
+    "releasedir": (_INO, _PTR),
+    "statfs": (_INO,),
+    "setxattr": (_INO, _STR, _PTR, _SIZE, _INT),
+    "getxattr": (_INO, _STR, _SIZE),
+    "listxattr": (_INO, _SIZE),
+    "removexattr": (_INO, _STR),
+    "create": (_INO, _STR, _MODE, _PTR),
+    "poll": (_INO, _PTR, _PTR),
+}
+
+_SET_MODE, _SET_UID, _SET_GID, _SET_ATIME, _SET_MTIME, _SET_ATIME_NOW, _SET_MTIME_NOW = 1, 2, 4, 16, 32, 128, 256
+
+
+class _Context(ctypes.Structure):
+    """struct fuse_ctx."""
+
+    _fields_ = [("uid", ctypes.c_uint), ("gid", ctypes.c_uint), ("pid", ctypes.c_int), ("umask", ctypes.c_uint)]
+
+
+class Callbacks:
+    """The callbacks, as methods named like them.
+
+    Args:
+        library: the FUSE library, with prototypes declared.
+        binding: whose layouts of ``struct stat`` and ``struct fuse_file_info`` are used.
+
+    Attributes:
+        may_block: called by a request that may take long, see serve.Server.
+    """
+
+    def __init__(self, operations: Operations, library: Any, binding: ModuleType | Any) -> None:
+        self._operations = operations
+        self._host = operations.host
+        self._quick = library
+        self._stat = binding.c_stat
+        self._file_info = binding.fuse_file_info
+        self._fh_offset = binding.fuse_file_info.fh.offset
+        self.may_block: Callable[[], None] = lambda: None
+
+    def function(self, name: str) -> Callable[..., None]:
+        """A callback that never raises."""
+        return self._guard(name, getattr(self, f"_{name}"))
+
+    def _guard(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
+        reply_err = self._quick.fuse_reply_err
+
+        def callback(req: int, *arguments: Any) -> None:
+            try:
+                function(req, *arguments)
+            except ControlError as error:
+                if log.isEnabledFor(logging.DEBUG):
+                    log.debug("%s: %s", name, error)
+                reply_err(req, error.errno)
+            except BaseException as error:
+                error.add_note(f"in the FUSE operation {name}{arguments}")
+                self._host.report_bug(error)
+                reply_err(req, errno.EIO)
+
+        return callback
+
+    def _caller(self, req: int) -> Caller:
+        context = _Context.from_address(self._quick.fuse_req_ctx(req))
+        return Caller(context.pid, context.uid, context.gid)
+
+    def _handle_number(self, file_info: int) -> int:
+        return ctypes.c_uint64.from_address(file_info + self._fh_offset).value
+
+    def _reply_entry(self, req: int, node: Node) -> None:
+        node_id = self._operations.remember(node)
+        attr_valid_s = DIRECTORY_VALID_S if is_directory(node) else VALID_S
+        if self._reply_buf(req, wire.entry_out(node_id, self._operations.attributes(node), VALID_S, attr_valid_s)):
+            self._operations.forget(node_id, 1)
+
+    def _reply_attributes(self, req: int, node: Node, attributes: Attributes) -> None:
+        self._reply_buf(req, wire.attr_out(attributes, DIRECTORY_VALID_S if is_directory(node) else VALID_S))
+
+    def _reply_handle(self, req: int, number: int, flags: int = 0) -> None:
+        if self._reply_buf(req, wire.open_out(number, flags)):
+            self._operations.release(number)
+
+    def _reply_buf(self, req: int, data: bytes) -> int:
+        """Other than 0 if nobody took the answer: the caller was killed."""
+        return int(self._quick.fuse_reply_buf(req, data, len(data)))
+
+    def _lookup(self, req: int, parent: int, name: bytes) -> None:
+        self._reply_entry(req, self._operations.lookup(self._operations.directory(parent), name))
+
+    def _forget(self, req: int, node_id: int, nr_lookups: int) -> None:
+        self._operations.forget(node_id, nr_lookups)
+        self._quick.fuse_reply_none(req)
+
+    def _forget_multi(self, req: int, count: int, pairs: int) -> None:
+        numbers = (ctypes.c_uint64 * (2 * count)).from_address(pairs)
+        for index in range(0, 2 * count, 2):
+            self._operations.forget(numbers[index], numbers[index + 1])
+        self._quick.fuse_reply_none(req)
+
+    def _getattr(self, req: int, node_id: int, file_info: int | None) -> None:
+        node = self._operations.handle(self._handle_number(file_info)).node if file_info else self._operations.node(node_id)
+        self._reply_attributes(req, node, self._operations.attributes(node))
+
+    def _setattr(self, req: int, node_id: int, new: int, what: int, file_info: int | None) -> None:
+        node = self._operations.node(node_id)
+        values = self._stat.from_address(new)
+
+        def time_of(flag: int, now_flag: int, field: Any) -> int | None:
+            if what & now_flag:
+                return time.time_ns()
+            return field.tv_sec * 1_000_000_000 + field.tv_nsec if what & flag else None
+
+        changes = Changes(
+            mode=values.st_mode if what & _SET_MODE else None,
+            uid=values.st_uid if what & _SET_UID else None,
+            gid=values.st_gid if what & _SET_GID else None,
+            atime_ns=time_of(_SET_ATIME, _SET_ATIME_NOW, values.st_atimespec),
+            mtime_ns=time_of(_SET_MTIME, _SET_MTIME_NOW, values.st_mtimespec),
+        )
+        self._reply_attributes(req, node, self._operations.setattr(node, changes))
+
+    def _mkdir(self, req: int, parent: int, name: bytes, mode: int) -> None:
+        self._reply_entry(req, self._operations.mkdir(self._operations.directory(parent), name, mode, self._caller(req)))
+
+    def _rmdir(self, req: int, parent: int, name: bytes) -> None:
+        self._operations.rmdir(self._operations.directory(parent), name)
+        self._quick.fuse_reply_err(req, 0)
+
+    def _create(self, req: int, parent: int, name: bytes, mode: int, file_info: int) -> None:
+        self._operations.refuse_create()
+
+    def _mknod(self, req: int, parent: int, name: bytes, mode: int, device: int) -> None:
+        self._operations.mknod(mode)
+
+    def _unlink(self, req: int, parent: int, name: bytes) -> None:
+        self._operations.refuse_change()
+
+    def _symlink(self, req: int, target: bytes, parent: int, name: bytes) -> None:
+        self._operations.refuse_change()
+
+    def _rename(self, req: int, parent: int, name: bytes, new_parent: int, new_name: bytes) -> None:
+        self._operations.refuse_change()
+
+    def _link(self, req: int, node_id: int, new_parent: int, new_name: bytes) -> None:
+        self._operations.refuse_change()
+
+    def _open(self, req: int, node_id: int, file_info: int) -> None:
+        flags = self._file_info.from_address(file_info).flags
+        number = self._operations.open(self._operations.node(node_id), flags, self._caller(req))
+        self._reply_handle(req, number, wire.FOPEN_DIRECT_IO)
+
+    def _read(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
+        data = self._operations.read(ctypes.c_uint64.from_address(file_info + self._fh_offset).value, size, offset)
+        self._quick.fuse_reply_buf(req, data, len(data))
+
+    def _write(self, req: int, node_id: int, buffer: int, size: int, offset: int, file_info: int) -> None:
+        may_block, is_interrupted = self.may_block, self._quick.fuse_req_interrupted
+
+        def interrupted() -> bool:
+            may_block()
+            return bool(is_interrupted(req))
+
+        number = self._handle_number(file_info)
+        taken = self._operations.write(number, ctypes.string_at(buffer, size), self._caller(req), interrupted)
+        self._quick.fuse_reply_write(req, taken)
+
+    def _release(self, req: int, node_id: int, file_info: int) -> None:
+        self._operations.release(self._handle_number(file_info))
+        self._quick.fuse_reply_err(req, 0)
+
+    def _opendir(self, req: int, node_id: int, file_info: int) -> None:
+        self._reply_handle(req, self._operations.opendir(self._operations.directory(node_id)))
+
+    def _readdir(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
+        answer = bytearray()
+        entries = self._operations.directory_handle(self._handle_number(file_info)).entries(offset)
+        for index, (name, ino, kind) in enumerate(entries, offset + 1):
+            entry = wire.dirent(name, ino, kind, index)
+            if len(answer) + len(entry) > size:
+                break
+            answer += entry
+        self._reply_buf(req, bytes(answer))
+
+    _releasedir = _release
+
+    def _statfs(self, req: int, node_id: int) -> None:
+        self._reply_buf(req, wire.statfs_out())
+
+    def _setxattr(self, req: int, node_id: int, name: bytes, value: int, size: int, flags: int) -> None:
+        xattr.set_value(self._operations.node(node_id), name, ctypes.string_at(value, size), flags, self._caller(req))
+        self._quick.fuse_reply_err(req, 0)
+
+    def _getxattr(self, req: int, node_id: int, name: bytes, size: int) -> None:
+        self._reply_xattr(req, xattr.get(self._operations.node(node_id), name, self._caller(req)), size)
+
+    def _listxattr(self, req: int, node_id: int, size: int) -> None:
+        names = xattr.list_names(self._operations.node(node_id), self._caller(req))
+        self._reply_xattr(req, b"".join(name + b"\0" for name in names), size)
+
+    def _reply_xattr(self, req: int, value: bytes, size: int) -> None:
+        if not size:
+            self._quick.fuse_reply_xattr(req, len(value))
+        elif len(value) > size:
+            self._quick.fuse_reply_err(req, errno.ERANGE)
+        else:
+            self._reply_buf(req, value)
+
+    def _removexattr(self, req: int, node_id: int, name: bytes) -> None:
+        xattr.remove(self._operations.node(node_id), name, self._caller(req))
+        self._quick.fuse_reply_err(req, 0)
+
+    def _poll(self, req: int, node_id: int, file_info: int, token: int | None) -> None:
+        self._quick.fuse_reply_poll(req, self._operations.poll(self._handle_number(file_info), token))
