@@ -16,8 +16,8 @@ NSEC_PER_USEC = 1_000
 NSEC_PER_MSEC = 1_000_000
 NSEC_PER_SEC = 1_000_000_000
 
-#: A machine somebody uses has been up for a while; and what is older than the machine counts as never (age >= uptime).
-DEFAULT_UPTIME_S = 60
+#: A machine somebody uses has been up for a day: an age in a writeback request is not more than the uptime unless it is meant to be.
+DEFAULT_UPTIME_S = 86_400
 
 
 class Clock(Protocol):
