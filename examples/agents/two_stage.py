@@ -4,7 +4,7 @@
 Stage one compresses: each round asks memory.reclaim for some memory, which goes to zswap. Stage two empties the compressed pool of what
 stayed cold: memory.zswap.proactive_writeback moves entries past an age to the swap device. Prints a line for every round.
 
-    two_stage.py /sys/fs/cgroup/job --reclaim 16M --age 3600 --writeback 8M
+    two_stage.py /sys/fs/cgroup/job --reclaim 16M --age 3600 --max 8M
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ COLUMNS = ("round", "current", "zswap", "swap", "written back", "ratio", "stage 
 
 
 def read(cgroup: str, name: str) -> str:
+    """Text of an interface file."""
     with open(os.path.join(cgroup, name), encoding="ascii") as file:
         return file.read()
 
 
 def read_keyed(cgroup: str, name: str) -> dict[str, int]:
+    """Lines of a key and a number."""
     return {key: int(value) for key, value in (line.split() for line in read(cgroup, name).splitlines())}
 
 
@@ -42,10 +44,12 @@ def write(cgroup: str, name: str, text: str) -> str:
 
 
 def mebibytes(value: int) -> str:
+    """Bytes, short."""
     return f"{value / (1 << 20):.1f}M"
 
 
 def measure(cgroup: str) -> tuple[str, ...]:
+    """The columns that come from the cgroup's files."""
     stat = read_keyed(cgroup, "memory.stat")
     ratio = stat["zswapped"] / stat["zswap"] if stat["zswap"] else 0
     return (
@@ -58,10 +62,11 @@ def measure(cgroup: str) -> tuple[str, ...]:
 
 
 def main() -> int:
+    """Run the rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cgroup", help="a cgroup v2 directory with the memory controller")
     parser.add_argument("--reclaim", default="16M", help="what stage one asks for in each round")
-    parser.add_argument("--writeback", default="8M", help="what stage two writes back at most in each round")
+    parser.add_argument("--max", default="8M", help="what stage two writes back at most in each round")
     parser.add_argument("--age", type=int, default=3600, help="seconds an entry has to have been in zswap")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--interval", type=float, default=1.0, help="seconds between rounds")
@@ -72,7 +77,7 @@ def main() -> int:
     print("  ".join(f"{column:>12}" for column in COLUMNS))
     for number in range(1, options.rounds + 1):
         one = write(options.cgroup, "memory.reclaim", options.reclaim)
-        two = write(options.cgroup, "memory.zswap.proactive_writeback", f"max={options.writeback} {options.age}")
+        two = write(options.cgroup, "memory.zswap.proactive_writeback", f"max={options.max} {options.age}")
         print("  ".join(f"{cell:>12}" for cell in (str(number), *measure(options.cgroup), one, two)), flush=True)
         if number < options.rounds:
             time.sleep(options.interval)

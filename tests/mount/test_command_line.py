@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from mounting import fakecg, server
 
+from fakecg.fs.mountpoint import find_mount
+from fakecg.fs.names import FS_SOURCE
+
 TOP = Path(__file__).parents[2]
 
 
@@ -115,7 +118,9 @@ def test_run_shows_the_tree_and_its_companions_in_their_places() -> None:
     assert lines[1:3] == ["max", "MemTotal:        1048576 kB"]
     assert lines[3].split()[2] == "2097152"
     assert lines[-1] == "100"
-    assert "fakecg" not in Path("/proc/mounts").read_text()
+    for place in ("/sys/fs/cgroup", "/proc/meminfo", "/proc/sys/vm/swappiness"):
+        mount = find_mount(place)
+        assert mount is None or mount.source != FS_SOURCE, "nothing outside changed"
 
 
 def test_run_gives_the_command_process_ids_of_its_own() -> None:
