@@ -41,7 +41,7 @@ from fakecg.mm.lruvec import (
 from fakecg.mm.memcontrol import MEMCG_LOW, MemCgroup
 from fakecg.mm.page_table import ACTIVE, WORKINGSET, YOUNG
 from fakecg.mm.shrink_folio import shrink_folio_list
-from fakecg.mm.workingset import note_cost
+from fakecg.mm.workingset import age_nonresident, note_cost
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
@@ -333,7 +333,9 @@ def _shrink_inactive_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan
     if result.kept:
         flags = machine.table.flags
         lruvec.add(machine.table, lru, [page for page in result.kept if not flags[page] & ACTIVE])
-        lruvec.add(machine.table, lru + LRU_ACTIVE, [page for page in result.kept if flags[page] & ACTIVE])
+        active = [page for page in result.kept if flags[page] & ACTIVE]
+        lruvec.add(machine.table, lru + LRU_ACTIVE, active)
+        age_nonresident(lruvec, len(active))
     rstat.add(base + sc.steal_item, result.nr_reclaimed)
     vm.count_steal(sc, is_file, result.nr_reclaimed)
     note_cost(lruvec, is_file, result.nr_pageout, nr_scanned - result.nr_reclaimed)

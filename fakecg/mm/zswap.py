@@ -132,6 +132,9 @@ class Zswap:
         for ancestor in memcg.ancestors():
             if ancestor.zswap_max_pages == PAGE_COUNTER_MAX:
                 continue
+            if not ancestor.zswap_max_pages:
+                # Nobody looks at statistics then.
+                return 0
             if not flushed:
                 self.machine.rstat.flush()
                 flushed = True
