@@ -1,27 +1,24 @@
 """The host: clock, tree, memory, jobs, and the one lock around them.
 
-Everything outside goes through here. Long work is a generator: the host holds the lock for one step of it, lets others in between two
-steps, and throws EINTR into it at the points where a kernel looks for signals. Below this module nothing locks.
+Everything outside goes through here. How long work is stepped is in engine.py, how files are read and written in file_access.py.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
 
-from fakecg.abi.errors import ControlError, DataLost, Interrupted, InvalidInput, TooLong, UsageError
+from fakecg import feature_list
+from fakecg.abi.errors import DataLost, UsageError
 from fakecg.abi.profile import DEFAULT_PROACTIVE, DEFAULT_PROFILE, Features
 from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
-from fakecg.big_lock import BigLock
-from fakecg.cgroup.cftype import SIGNAL_POINT, Caller, ControlFile, OpenFile, Steps
+from fakecg.cgroup.cftype import Caller, ControlFile
 from fakecg.cgroup.cgroup import Cgroup
 from fakecg.cgroup.controllers import standard_controllers
-from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy, require_live
+from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy
 from fakecg.cgroup.io_files import IoController
-from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES, poll_mask
+from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES
+from fakecg.file_access import FileAccess
 from fakecg.group import Group
 from fakecg.mm.age_report import AgeReport, survey
 from fakecg.mm.machine import Machine
@@ -42,14 +39,9 @@ from fakecg.workload.content import ContentSpec
 from fakecg.workload.job import Job, JobSpec
 
 log = logging.getLogger("fakecg")
-Result = TypeVar("Result")
-
-_WRITE_MAX_BYTES = PAGE_SIZE
-_POLL_ALWAYS = 0x145  # POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
-_POLL_CHANGED = 0xA  # POLLPRI | POLLERR
 
 
-class Host:
+class Host(FileAccess):
     """An emulated machine with its cgroup tree.
 
     Args:
@@ -85,15 +77,13 @@ class Host:
         task_source: TaskSource | None = None,
         enable_controllers: bool = True,
     ) -> None:
-        self.lock = BigLock()
+        super().__init__()
         #: Called between two steps of long work, by the thread that does it, with the lock held: a filesystem lets another thread serve.
         self.before_resched: Callable[[], None] | None = None
         self.clock: Clock = ManualClock() if clock is None else clock
         self.timers = TimerQueue()
         self.seed = seed
         self.features = Features.select(profile, proactive)
-        self.last_error = ""
-        self.internal_errors = 0
         if not 1 <= nodes <= 64:
             raise UsageError(f"--nodes: 1 to 64, not {nodes}")
         cost_model = CostModel.parse(cost)
@@ -106,8 +96,9 @@ class Host:
             nr_nodes=nodes,
             swap_devices=open_devices([swap] if isinstance(swap, str | int) else swap, cost_model, swap_file),
         )
+        self.machine.works = self.works
         self.machine.log = log.info
-        self.machine.report_io_error = self._io_error
+        self.machine.report_io_error = self.report_io_error
         self.machine.report_bug = self.report_bug
         memory = MemoryController(self.machine, (*MEMORY_FILES, *SWAP_FILES, *ZSWAP_FILES))
         controllers = standard_controllers(nr_nodes=nodes)
@@ -145,63 +136,7 @@ class Host:
                 self._closed = True
                 self.machine.close()
 
-    # -- the lock and long work -------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self.lock:
-            try:
-                yield
-            except ControlError as error:
-                self.last_error = error.reason
-                log.info("%s", error)
-                raise
-
-    def _drive(self, steps: Generator[Any, None, Result], interrupted: Callable[[], bool] | None = None) -> Result:
-        """Run work to its end, step by step; the lock is held in each step."""
-        try:
-            pause = next(steps)
-            while True:
-                if pause is SIGNAL_POINT and interrupted is not None and interrupted():
-                    pause = steps.throw(Interrupted("a signal came while the write was at work"))
-                    continue
-                self._step_works()
-                self.lock.cond_resched()
-                pause = next(steps)
-        except StopIteration as stop:
-            self._finish_works()
-            return stop.value  # type: ignore[no-any-return]
-
-    def _step_works(self) -> None:
-        """One step of each kernel thread that has something to do."""
-        works = self.machine.works
-        for work in list(works):
-            try:
-                next(work)
-            except StopIteration:
-                works.remove(work)
-
-    def _finish_works(self) -> None:
-        while self.machine.works:
-            self._step_works()
-            self.lock.cond_resched()
-
-    def report_bug(self, error: BaseException) -> None:
-        """An unexpected exception: logged with its traceback and counted."""
-        self.internal_errors += 1
-        self.last_error = f"internal error: {type(error).__name__}: {error}"
-        log.error("internal error: %s", "".join(traceback.format_exception(error)))
-
-    def _io_error(self, message: str) -> None:
-        self.last_error = message
-        log.error("%s", message)
-
     # -- the tree ---------------------------------------------------------------------------------------------------------------------
-
-    def lookup(self, path: str | bytes) -> Cgroup:
-        """The cgroup at a path from the root; raises NoSuchFile (ENOENT)."""
-        with self._locked():
-            return self.hierarchy.lookup(path)
 
     @property
     def root(self) -> Group:
@@ -215,7 +150,7 @@ class Host:
     def mkdir(self, path: str) -> Group:
         """Make a cgroup, with the memory controller enabled for it in all its ancestors that have it; errors as mkdir_at."""
         parent_path, _, name = path.rstrip("/").rpartition("/")
-        with self._locked():
+        with self.locked():
             parent = self.hierarchy.lookup(parent_path)
             if "memory" not in parent.subtree_control and "memory" in parent.control and not (parent.has_tasks and parent.parent):
                 self.hierarchy.set_subtree_control(parent, frozenset({"memory"}), frozenset(), ROOT_CALLER)
@@ -223,138 +158,22 @@ class Host:
 
     def rmdir(self, path: str) -> None:
         """Remove a cgroup; errors as rmdir_at."""
-        with self._locked():
+        with self.locked():
             self.hierarchy.rmdir(self.hierarchy.lookup(path))
 
     def mkdir_at(self, parent: Cgroup, name: bytes, mode: int, caller: Caller) -> Cgroup:
         """mkdir(2); errors as Hierarchy.mkdir."""
-        with self._locked():
+        with self.locked():
             return self.hierarchy.mkdir(parent, name, mode, caller)
 
     def rmdir_at(self, cgroup: Cgroup) -> None:
         """rmdir(2); errors as Hierarchy.rmdir."""
-        with self._locked():
+        with self.locked():
             self.hierarchy.rmdir(cgroup)
 
     def on_notify(self, callback: Callable[[Cgroup, str], None]) -> None:
         """Have a callback for every change notice of an interface file; it runs with the lock held."""
         self.hierarchy.on_notify.append(callback)
-
-    # -- files ------------------------------------------------------------------------------------------------------------------------
-
-    def open_file(self, cgroup: Cgroup, name: bytes, caller: Caller, flags: int = 0) -> OpenFile:
-        """Open an interface file; raises NoSuchFile (ENOENT). Permission bits are the filesystem's business."""
-        with self._locked():
-            row, css = cgroup.lookup_file(name)
-            return OpenFile(row, css, caller, caller, flags)
-
-    def open_system_file(self, path: str, caller: Caller) -> OpenFile:
-        """Open a file of the machine (proc/..., sys/...); raises KeyError for an unknown path."""
-        row = self.system_files[path]
-        return OpenFile(row, self.hierarchy.root, caller, caller)  # type: ignore[arg-type]
-
-    def show(self, open_file: OpenFile) -> bytes:
-        """Render a file.
-
-        Raises:
-            Gone: the cgroup was removed or the controller disabled (ENODEV).
-            InvalidInput: a write-only file (EINVAL).
-        """
-        with self._locked():
-            self._require_live(open_file)
-            nr_events = self._event_count(open_file)
-            if open_file.row.show is None:
-                open_file.seen = nr_events
-                raise InvalidInput(f"{open_file.row.name}: write-only")
-            text = open_file.row.show(self._subject(open_file), open_file)
-            if text or not open_file.row.is_list:
-                open_file.seen = nr_events
-            return text.encode()
-
-    def write(self, open_file: OpenFile, data: bytes, writer: Caller | None = None, interrupted: Callable[[], bool] | None = None) -> int:
-        """Write a file: one whole command. Returns the number of bytes, always all of them.
-
-        Args:
-            interrupted: asked at signal points; True ends the work with Interrupted.
-
-        Raises:
-            TooLong: more than 4096 bytes (E2BIG). Gone: ENODEV. InvalidInput: a read-only file (EINVAL).
-            ControlError: whatever the file's handler refuses with.
-        """
-        with self._locked():
-            if len(data) > _WRITE_MAX_BYTES:
-                raise TooLong(f"{open_file.row.name}: {len(data)} bytes in one write")
-            self._require_live(open_file)
-            if not data and open_file.row not in PROC_PRESSURE_FILES:
-                return 0
-            if open_file.row.write is None:
-                raise InvalidInput(f"{open_file.row.name}: read-only")
-            open_file.writer = writer or open_file.opener
-            # Time passed since the last step: the periodic flush of statistics came in between.
-            self.machine.rstat.flush()
-            steps = open_file.row.write(self._subject(open_file), data, open_file)
-            if steps is not None:
-                self._drive(steps, interrupted)
-            self._finish_works()
-            return len(data)
-
-    def _require_live(self, open_file: OpenFile) -> None:
-        if open_file.row.name not in self.system_files and open_file.row not in PROC_PRESSURE_FILES:
-            require_live(open_file)
-
-    def _subject(self, open_file: OpenFile) -> Any:
-        """What a row's handlers get: a css, or the machine for its own files."""
-        return self.machine if open_file.row.name in self.system_files else open_file.css
-
-    def _event_count(self, open_file: OpenFile) -> int:
-        return open_file.css.cgroup.event_counts.get(open_file.row.name, 0)
-
-    def release(self, open_file: OpenFile) -> None:
-        """Close a file."""
-        if open_file.row.release is not None:
-            with self._locked():
-                open_file.row.release(self._subject(open_file), open_file)
-
-    def poll_events(self, open_file: OpenFile) -> int:
-        """poll(2) mask. Source: kernfs/file.c:kernfs_generic_poll."""
-        with self._locked():
-            if open_file.row.is_pressure or open_file.row in PROC_PRESSURE_FILES:
-                return poll_mask(open_file)
-            changed = not open_file.css.online or open_file.seen != self._event_count(open_file)
-            return _POLL_ALWAYS | (_POLL_CHANGED if changed else 0)
-
-    def read(self, cgroup: Cgroup, name: str) -> str:
-        """A file's text, opened and closed for this."""
-        open_file = self.open_file(cgroup, name.encode(), ROOT_CALLER)
-        try:
-            return self.show(open_file).decode()
-        finally:
-            self.release(open_file)
-
-    def write_text(self, cgroup: Cgroup, name: str, value: str | bytes | int) -> None:
-        """One write to a file, opened and closed for this."""
-        data = value if isinstance(value, bytes) else str(value).encode()
-        open_file = self.open_file(cgroup, name.encode(), ROOT_CALLER)
-        try:
-            self.write(open_file, data)
-        finally:
-            self.release(open_file)
-
-    def write_file(self, path: str, name: str, data: bytes) -> None:
-        """One write to a file of the cgroup at a path; errors as lookup and write."""
-        self.write_text(self.lookup(path), name, data)
-
-    def write_file_steps(self, path: str, name: str, data: bytes) -> Steps:
-        """The same for the callback of a timer, which runs with the lock held."""
-        row, css = self.hierarchy.lookup(path).lookup_file(name.encode())
-        if row.write is None:
-            raise InvalidInput(f"{name}: read-only")
-        open_file = OpenFile(row, css, ROOT_CALLER, ROOT_CALLER)
-        steps = row.write(css, data, open_file) if data else None
-        if steps is not None:
-            yield from steps
-        if row.release is not None:
-            row.release(css, open_file)
 
     # -- tasks ------------------------------------------------------------------------------------------------------------------------
 
@@ -380,7 +199,7 @@ class Host:
     def spawn_job(self, group: Cgroup | str, spec: JobSpec, *, delay_ns: int = 0, oom_score_adj: int = 0) -> Task:
         """Start a task for a job, whose first touch comes ``delay_ns`` later; errors as spawn."""
         cgroup = group if isinstance(group, Cgroup) else self.lookup(group)
-        with self._locked():
+        with self.locked():
             task = self._new_task(cgroup, spec.name)
             task.oom_score_adj = oom_score_adj
             seed = self.seed * 1_000_003 + task.pid
@@ -410,17 +229,17 @@ class Host:
 
     def tasks(self) -> list[Task]:
         """Live synthetic tasks, oldest first."""
-        with self._locked():
+        with self.locked():
             return [job.task for job in self.jobs.values()]
 
     def kill(self, pid: int) -> None:
         """SIGKILL to a synthetic task; raises UsageError if there is none with this pid."""
-        with self._locked():
+        with self.locked():
             job = self.jobs.get(pid)
             if job is None:
                 raise UsageError(f"no task {pid}", 1)
             job.task.kill()
-            self._finish_works()
+            self.finish_works()
 
     # -- time -------------------------------------------------------------------------------------------------------------------------
 
@@ -433,7 +252,7 @@ class Host:
         clock = self.clock
         if not isinstance(clock, ManualClock):
             raise UsageError("advance: the clock of this mount runs by itself")
-        with self._locked():
+        with self.locked():
             end_ns = clock.now_ns() + parse_duration(duration)
             while (deadline_ns := self.timers.next_deadline_ns) is not None and deadline_ns <= end_ns:
                 clock.jump_to(max(deadline_ns, clock.now_ns()))
@@ -444,18 +263,18 @@ class Host:
         """Run the timers that are due; a mount with a running clock calls this every few milliseconds."""
         deadline_ns = self.timers.next_deadline_ns
         if deadline_ns is not None and deadline_ns <= self.clock.now_ns():
-            with self._locked():
+            with self.locked():
                 self._run_due()
 
     def _run_due(self) -> None:
         now_ns = self.clock.now_ns()
         while True:
             try:
-                self._drive(self.timers.run_due_steps(now_ns))
+                self.drive(self.timers.run_due_steps(now_ns))
                 return
             except DataLost as error:
                 # The task that needed the page is dead; the others go on.
-                self._io_error(error.reason)
+                self.report_io_error(error.reason)
 
     # -- swap devices -----------------------------------------------------------------------------------------------------------------
 
@@ -476,7 +295,7 @@ class Host:
         Raises:
             UsageError: unknown kind or device.
         """
-        with self._locked():
+        with self.locked():
             target = self.swap_device(device)
             if kind == "read":
                 target.fail_reads = count
@@ -493,10 +312,14 @@ class Host:
         Raises:
             UsageError: no such device. NoMemory: it does not fit.
         """
-        with self._locked():
-            return self._drive(self.machine.swap_cache.swapoff(self.swap_device(name)))
+        with self.locked():
+            return self.drive(self.machine.swap_cache.swapoff(self.swap_device(name)))
 
     # -- looking inside ---------------------------------------------------------------------------------------------------------------
+
+    def features_report(self) -> str:
+        """Every file and key of this machine: exact, simplified, zero or absent, and since which kernel."""
+        return feature_list.report(self.features)
 
     def age_report(self, group: Group | Cgroup | str, *, age_s: int | None = None, max_bytes: int | None = None) -> AgeReport:
         """Ages of a subtree's zswap entries, and what ``max=<max_bytes> <age_s>`` would write back; nothing changes.
@@ -505,7 +328,7 @@ class Host:
             UsageError: no memory controller there, an age or size that makes no sense. NoSuchFile: no such cgroup.
         """
         cgroup = group.cgroup if isinstance(group, Group) else group if isinstance(group, Cgroup) else self.lookup(group)
-        with self._locked():
+        with self.locked():
             finish = survey(cgroup, age_s=age_s, max_bytes=max_bytes)
         return finish()
 
@@ -515,7 +338,7 @@ class Host:
         Raises:
             DataLost: a page differs, or cannot be read.
         """
-        with self._locked():
+        with self.locked():
             nr_checked = 0
             for pid, job in list(self.jobs.items()):
                 for space in job.spaces:
