@@ -18,7 +18,7 @@ def inherit(cgroup: Cgroup) -> None:
     parent = cgroup.parent
     if parent is None or not parent.e_freeze:
         return
-    cgroup.e_freeze = 1
+    cgroup.e_freeze = parent.e_freeze
     cgroup.frozen = True
     cgroup.freeze_start_ns = cgroup.created_ns
     for ancestor in cgroup.ancestors():

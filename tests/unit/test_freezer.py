@@ -55,6 +55,16 @@ def test_a_child_made_below_a_frozen_cgroup_is_frozen(tree: Tree) -> None:
     assert frozen(tree, "a") == [False]
 
 
+def test_a_child_made_below_two_frozen_cgroups_stays_frozen_until_both_thaw(tree: Tree) -> None:
+    tree.write("/a/cgroup.freeze", "1")
+    tree.write("/a/x/cgroup.freeze", "1")
+    tree.mkdir("a/x/new")
+    tree.write("/a/cgroup.freeze", "0")
+    assert frozen(tree, "a/x/new") == [True]
+    tree.write("/a/x/cgroup.freeze", "0")
+    assert frozen(tree, "a/x/new", "a/x", "a") == [False, False, False]
+
+
 def test_nested_settings_thaw_one_by_one(tree: Tree) -> None:
     task = tree.spawn("a/x")
     tree.write("/a/cgroup.freeze", "1")
