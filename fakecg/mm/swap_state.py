@@ -70,6 +70,8 @@ class SwapCache:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._under_io: list[tuple[MemCgroup, int, Sequence[int]]] = []
+        # Pages from zswap that leave memory as soon as they are written.
+        self._written_back: list[tuple[MemCgroup, Sequence[int]]] = []
         self.holds_batch = False
 
     # -- slots ------------------------------------------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ class SwapCache:
 
         Source: filemap.c:folio_end_writeback, swap.c:folio_rotate_reclaimable.
         """
-        if not self._under_io or self.holds_batch:
+        if self.holds_batch or not (self._under_io or self._written_back):
             return
         machine = self.machine
         table = machine.table
@@ -255,6 +257,9 @@ class SwapCache:
             lruvec.add_tail(table, LRU_INACTIVE_ANON, batch)
             memcg.rstat.add(lruvec.stat_base + NR_WRITEBACK, -len(batch))
             machine.vm.pgrotated += len(batch)
+        written_back, self._written_back = self._written_back, []
+        for memcg, batch in written_back:
+            self._drop_behind(memcg, batch)
 
     # -- in ---------------------------------------------------------------------------------------------------------------------------
 
@@ -307,15 +312,15 @@ class SwapCache:
         pages = as_run(list(column(self.machine.swap.page, slots)))
         self.add_resident(memcg, pages, data, 0)
         self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
-        self.end_writeback()
         if self.machine.features.profile.drops_behind:
-            self._drop_behind(memcg, pages)
+            self._written_back.append((memcg, pages))
+        self.end_writeback()
 
     def _drop_behind(self, memcg: MemCgroup, pages: Sequence[int]) -> None:
         """Clean pages nobody maps leave memory as soon as they are written. Source: filemap.c:folio_end_dropbehind."""
         machine = self.machine
         flags = machine.table.flags
-        clean = as_run([page for page in pages if not flags[page] & (DIRTY | MAPPED)])
+        clean = as_run([page for page in pages if flags[page] & (RESIDENT | DIRTY | MAPPED) == RESIDENT])
         if not clean:
             return
         for node, batch in machine.by_node(clean):
