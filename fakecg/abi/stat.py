@@ -73,6 +73,11 @@ PAGE = 4096
 ) = range(28)
 
 
+#: Items that nothing in the model changes: their lines read 0.
+UNCOUNTED_MEMCG_ITEMS = frozenset({PERCPU_BYTES, SOCK_PAGES, VMALLOC_PAGES, PGLAZYFREE, PGLAZYFREED})
+UNCOUNTED_NODE_ITEMS = frozenset({NR_UNEVICTABLE, NR_FILE_MAPPED, WORKINGSET_NODERECLAIM, PGSCAN_KHUGEPAGED, PGSTEAL_KHUGEPAGED})
+
+
 def vector_width(nr_nodes: int) -> int:
     """Length of a memcg's counter vector."""
     return NR_MEMCG_ITEMS + nr_nodes * NR_NODE_ITEMS
@@ -106,7 +111,7 @@ class StatRow:
     @property
     def is_modelled(self) -> bool:
         """False for a line that always reads 0."""
-        return bool(self.memcg_items or self.node_items)
+        return not (UNCOUNTED_MEMCG_ITEMS.issuperset(self.memcg_items) and UNCOUNTED_NODE_ITEMS.issuperset(self.node_items))
 
 
 def _state(key: str, *items: int, numa: bool = True) -> StatRow:

@@ -41,6 +41,12 @@ def send(mount_point: str, name: str, *words: str) -> str:
         os.close(descriptor)
 
 
+def path_in_tree(mount_point: str, cgroup: str) -> str:
+    """Path of a cgroup in the tree: shells complete paths of the mount, so those are understood too."""
+    inside = os.path.relpath(os.path.abspath(cgroup), os.path.abspath(mount_point))
+    return cgroup if inside.split("/")[0] == ".." else f"/{inside}"
+
+
 def _open(mount_point: str, name: str, flags: int) -> int:
     try:
         return os.open(os.path.join(mount_point, CONTROL_DIR, name), flags | os.O_CLOEXEC)

@@ -8,13 +8,8 @@ from pathlib import Path
 
 from fakecg.abi.profile import DEFAULT_PROFILE, PROACTIVE_VERSIONS, PROFILES, Features
 from fakecg.cgroup.cftype import ControlFile
-from fakecg.cgroup.controllers import standard_controllers
-from fakecg.cgroup.core_files import BASE_FILES
-from fakecg.cgroup.hierarchy import SUBSYS_ORDER
-from fakecg.mm.memory_files import MEMORY_FILES
-from fakecg.mm.swap_files import SWAP_FILES
+from fakecg.feature_list import file_tables
 from fakecg.mm.system_files import SYSTEM_FILES
-from fakecg.mm.zswap_files import ZSWAP_FILES
 
 PATH = Path(__file__).parents[2] / "docs" / "files.md"
 
@@ -40,12 +35,8 @@ Values of the emulated machine, below `.fakecg/` or, with `--layout sysroot`, at
 
 def tables() -> Iterator[tuple[str, Sequence[ControlFile]]]:
     """Title and rows of each group of files, in the kernel's order."""
-    yield "Core", BASE_FILES
-    controllers = {controller.name: controller.files for controller in standard_controllers()}
-    controllers["memory"] = (*MEMORY_FILES, *SWAP_FILES, *ZSWAP_FILES)
-    for name in SUBSYS_ORDER:
-        if controllers.get(name):
-            yield f"Controller {name}", controllers[name]
+    for group, rows in file_tables():
+        yield "Core" if group == "core" else f"Controller {group}", rows
 
 
 def condition(row: ControlFile) -> str:

@@ -22,6 +22,8 @@ COMMANDS = {
     "ps": "tasks and where their memory is",
     "kill": "kill a task",
     "advance": "move a manual clock",
+    "age": "how long what is in zswap has been there, and what a writeback by age would do",
+    "features": "every file and key: exact, simplified, zero or absent",
     "run": "run a command that sees the tree at /sys/fs/cgroup",
     "doctor": "what this machine has and lacks",
 }

@@ -7,7 +7,6 @@ ACCESS:  once | uniform:RATE | zipf:S,RATE | hotcold:FRACTION,RATE | seq:RATE | 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from fakecg.cli import client
@@ -29,11 +28,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Start the task."""
     given = [f"{name}={getattr(arguments, name)}" for name in _OPTIONS if getattr(arguments, name) is not None]
-    sys.stdout.write(client.send(arguments.mount_point, "spawn", _in_tree(arguments.mount_point, arguments.cgroup), *given))
+    sys.stdout.write(client.send(arguments.mount_point, "spawn", client.path_in_tree(arguments.mount_point, arguments.cgroup), *given))
     return 0
-
-
-def _in_tree(mount_point: str, cgroup: str) -> str:
-    """Path in the tree: shells complete paths of the mount, so those are understood too."""
-    inside = os.path.relpath(os.path.abspath(cgroup), os.path.abspath(mount_point))
-    return cgroup if inside.split("/")[0] == ".." else f"/{inside}"

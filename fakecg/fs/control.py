@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import InvalidInput, UsageError
-from fakecg.abi.units import PAGE_SIZE
+from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
 from fakecg.fs.inject import Faults
 from fakecg.fs.logring import LOGGER_NAME
 from fakecg.mm.page_table import RESIDENT
+from fakecg.sched.clock import NSEC_PER_SEC
 from fakecg.version import VERSION
 
 if TYPE_CHECKING:
@@ -213,15 +214,17 @@ def _last_error(control: Control) -> str:
 
 
 def _age(control: Control, arguments: Arguments) -> str:
-    host: Any = control.host
-    return str(host.age_report(host.lookup(arguments.words[0]), **arguments.options))
-
-
-def _host_report(method: str) -> Callable[[Control], str]:
-    def report(control: Control) -> str:
-        return str(getattr(control.host, method)())
-
-    return report
+    host, options = control.host, arguments.options
+    age_ns = parse_duration(options["age"]) if "age" in options else None
+    if age_ns is not None and age_ns % NSEC_PER_SEC:
+        raise UsageError(f"age={options['age']}: whole seconds only")
+    return str(
+        host.age_report(
+            host.lookup(arguments.words[0]),
+            age_s=None if age_ns is None else age_ns // NSEC_PER_SEC,
+            max_bytes=parse_size(options["max"]) if "max" in options else None,
+        )
+    )
 
 
 def _verify(control: Control) -> str:
@@ -249,12 +252,17 @@ COMMANDS: tuple[ControlCommand, ...] = (
     ControlCommand(name="kill", summary="Kill a task.", words=("PID",), run=_kill),
     ControlCommand(name="advance", summary="Move a manual clock; answers the new time.", words=("DURATION",), run=_advance),
     ControlCommand(name="clock", summary="Emulated boottime in seconds.", report=_clock),
-    ControlCommand(name="age", summary="Ages of a cgroup's zswap entries.", words=("CGROUP",), run=_age, needs="age_report"),
+    ControlCommand(
+        name="age",
+        summary="Ages of a cgroup's zswap entries; with an age, what a writeback by age would do.",
+        words=("CGROUP",),
+        options=("age", "max"),
+        run=_age,
+    ),
     ControlCommand(
         name="features",
         summary="Every file and key: exact, simplified or absent.",
-        report=_host_report("features_report"),
-        needs="features_report",
+        report=lambda control: control.host.features_report(),
     ),
     ControlCommand(name="verify", summary="Check the bytes of every page; gives the number checked.", report=_verify, needs="verify"),
     ControlCommand(name="last_error", summary="Reason of the last refusal.", report=_last_error),

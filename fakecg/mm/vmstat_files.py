@@ -19,6 +19,7 @@ from fakecg.abi.stat import (
     NR_INACTIVE_FILE,
     NR_SWAPCACHE,
     NR_WRITEBACK,
+    UNCOUNTED_NODE_ITEMS,
     WORKINGSET_ACTIVATE_ANON,
     WORKINGSET_ACTIVATE_FILE,
     WORKINGSET_NODERECLAIM,
@@ -29,8 +30,10 @@ from fakecg.abi.stat import (
     node_base,
 )
 from fakecg.cgroup.cftype import ControlFile, OpenFile
+from fakecg.mm.vmstat import VmEvents
 
 if TYPE_CHECKING:
+    from fakecg.abi.profile import Features
     from fakecg.mm.machine import Machine
 
 _KEYS = (  # noqa: SIM905 - a table to read, not to count commas in
@@ -86,6 +89,8 @@ _NODE_ITEMS = {
     "workingset_restore_file": WORKINGSET_RESTORE_FILE,
     "workingset_nodereclaim": WORKINGSET_NODERECLAIM,
 }
+#: Keys that are sizes of the machine.
+_SIZES = ("nr_free_pages", "nr_zspages", "nr_file_pages")
 #: allocstall is counted once; the kernel has it by zone, and this machine's one zone is the normal one.
 _RENAMED = {"allocstall_normal": "allocstall"}
 
@@ -110,15 +115,27 @@ def _vmstat_value(machine: Machine, key: str) -> int:
     return int(getattr(machine.vm, _RENAMED.get(key, key), 0))
 
 
-def _show_vmstat(machine: Machine, _: OpenFile) -> str:
-    machine.rstat.flush()
+def vmstat_keys(features: Features) -> list[str]:
+    """The keys of /proc/vmstat in order."""
     keys = list(_KEYS)
-    if machine.features.counts_proactive_pages:
+    if features.counts_proactive_pages:
         keys.insert(keys.index("zswpwb") + 1, "zswpwb_proactive")
-    if machine.features.profile.has_proactive_counters:
+    if features.profile.has_proactive_counters:
         for before, key in (("pgsteal_khugepaged", "pgsteal_proactive"), ("pgscan_khugepaged", "pgscan_proactive")):
             keys.insert(keys.index(before) + 1, key)
-    return flat_keyed((key, _vmstat_value(machine, key)) for key in keys)
+    return keys
+
+
+def is_modelled(key: str) -> bool:
+    """False for a key that always reads 0."""
+    if key in _NODE_ITEMS:
+        return _NODE_ITEMS[key] not in UNCOUNTED_NODE_ITEMS
+    return key in _SIZES or _RENAMED.get(key, key) in VmEvents.__slots__
+
+
+def _show_vmstat(machine: Machine, _: OpenFile) -> str:
+    machine.rstat.flush()
+    return flat_keyed((key, _vmstat_value(machine, key)) for key in vmstat_keys(machine.features))
 
 
 VMSTAT = ControlFile(name="proc/vmstat", show=_show_vmstat, fidelity="simplified", summary="Event counts and sizes of the machine.")
