@@ -213,7 +213,7 @@ class Host(FileAccess):
 
     def _new_task(self, cgroup: Cgroup, name: str) -> Task:
         task = Task(self.hierarchy.new_pid(), name)
-        self.machine.new_mm(task)
+        self.machine.spaces.new_mm(task)
         task.on_kill = self._exit_task
         self.hierarchy.add_task(task, cgroup)
         return task
@@ -223,7 +223,7 @@ class Host(FileAccess):
         if job is not None:
             job.stop()
         if task.mm is not None:
-            self.machine.exit_mm(task.mm)
+            self.machine.spaces.exit_mm(task.mm)
         self.hierarchy.exit_task(task)
         self.hierarchy.reap_task(task)
 
@@ -342,5 +342,5 @@ class Host(FileAccess):
             nr_checked = 0
             for pid, job in list(self.jobs.items()):
                 for space in job.spaces:
-                    nr_checked += self.machine.verify_space(space, f"task {pid}")
+                    nr_checked += self.machine.spaces.verify(space, f"task {pid}")
             return nr_checked

@@ -47,14 +47,14 @@ def read_cache(
         end = page + 1
         while end < min(last, page + _BATCH) and not flags[end] & RESIDENT:
             end += 1
-        node = yield from machine.alloc_frames(file, page, end - page)
+        node = yield from machine.frames.alloc(file, page, end - page)
         memcg = mm.memcg
         nr_pages = yield from machine.charge_pages(memcg, end - page, ChargeContext(mm), stop_at_refill=True)
         if not nr_pages or mm.is_dying:
             machine.uncharge_pages(memcg, nr_pages)
             return cost_ns + mm.take_reclaim_ns()
         file.fill(page, page + nr_pages)
-        machine.own(range(page, page + nr_pages), memcg, node)
+        machine.frames.own(range(page, page + nr_pages), memcg, node)
         _add_to_cache(machine, mm, memcg.id, node, range(page, page + nr_pages))
         if not write:
             read_ns = machine.cost.file_in_ns(nr_pages)

@@ -109,7 +109,7 @@ class LruBatches:
                 continue
             memcg = machine.memcgs[table.memcg[page]]
             lruvec = memcg.lruvecs[table.node[page]]
-            lru = LRU_FILE if machine.space_of(page).is_file else LRU_INACTIVE_ANON
+            lru = LRU_FILE if machine.frames.space_of(page).is_file else LRU_INACTIVE_ANON
             lruvec.remove(table, lru, page)
             flags[page] |= ACTIVE
             lruvec.add(table, lru + LRU_ACTIVE, (page,))

@@ -120,7 +120,7 @@ def _map_new(
     limit = page + 1
     while limit < end and not slot_of[limit] and not flags[limit] & RESIDENT and limit - page < 64:
         limit += 1
-    node = yield from machine.alloc_frames(space, page, limit - page)
+    node = yield from machine.frames.alloc(space, page, limit - page)
     memcg = mm.memcg
     # Up to the end of the stock, and no further than the page that refills it: a task above memory.high must come back to user mode.
     nr_pages = yield from machine.charge_pages(memcg, limit - page, ChargeContext(mm), stop_at_refill=True)
@@ -137,7 +137,7 @@ def _map_new(
         machine.uncharge_pages(memcg, nr_pages)
         raise
     flags[page : page + nr_pages] = bytes([RESIDENT | MAPPED | YOUNG | DIRTY]) * nr_pages
-    machine.own(pages, memcg, node)
+    machine.frames.own(pages, memcg, node)
     lruvec = memcg.lruvecs[node]
     mm.batches.add(lruvec, False, pages)
     memcg.rstat.add(lruvec.stat_base + NR_ANON_MAPPED, nr_pages)
@@ -167,7 +167,7 @@ def _map(machine: Machine, space: SyntheticAddressSpace, pages: Sequence[int], w
     for memcg_id, group in groupby(pages, key=table.memcg.__getitem__):
         memcg = machine.memcgs[memcg_id]
         of_memcg = as_run(list(group))
-        for node, batch in machine.by_node(of_memcg):
+        for node, batch in machine.frames.by_node(of_memcg):
             memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_ANON_MAPPED, len(batch))
         if write or memcg.swap_is_full():
             cached = of_memcg if all(table.slots_of(of_memcg)) else [page for page in of_memcg if table.slot[page]]
@@ -230,7 +230,7 @@ def _swap_in(
     context = ChargeContext(mm)
     position = 0
     while position < len(wanted):
-        yield from machine.alloc_frames(space, wanted[position], 1)
+        yield from machine.frames.alloc(space, wanted[position], 1)
         memcg_of_slot = machine.swap.memcg
         slot = table.slot[wanted[position]]
         if not slot or table.flags[wanted[position]] & RESIDENT:

@@ -70,7 +70,7 @@ class MmStruct:
 
     def nr_resident(self) -> tuple[int, int, int]:
         """Pages in memory, in zswap, and in swap elsewhere."""
-        return self.machine.count_pages(self)
+        return self.machine.spaces.count(self)
 
 
 @dataclass(slots=True)

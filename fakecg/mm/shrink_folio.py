@@ -40,7 +40,7 @@ def shrink_folio_list(machine: Machine, lruvec: Lruvec, pages: Sequence[int], is
     result = ShrinkResult()
     table = machine.table
     flags = table.flags
-    machine.collect_young(pages)
+    machine.frames.collect_young(pages)
     kinds = table.kinds(pages)
     candidates: Sequence[int] = pages
     kept: list[int] = []
@@ -69,7 +69,7 @@ def shrink_folio_list(machine: Machine, lruvec: Lruvec, pages: Sequence[int], is
 def _check_references(machine: Machine, pages: Sequence[int], sc: ScanControl) -> tuple[list[int], list[int]]:
     """Split a batch into candidates and kept pages; clears the young bits it finds. Source: folio_check_references."""
     flags = machine.table.flags
-    sees_young = machine.sees_young(pages, sc.target)
+    sees_young = machine.frames.sees_young(pages, sc.target)
     candidates: list[int] = []
     kept: list[int] = []
     for page in pages:
@@ -172,7 +172,7 @@ def _free_anon_batch(
 def _free(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc: ScanControl, result: ShrinkResult) -> None:
     """Remove pages from memory, leaving shadows. Source: __remove_mapping."""
     workingset.eviction(machine, sc.target, lruvec.node, pages)
-    machine.free_frames(lruvec.memcg, lruvec.node, pages)
+    machine.frames.free(lruvec.memcg, lruvec.node, pages)
     machine.charge_cost(len(pages) * machine.cost.reclaim_ns)
     result.nr_reclaimed += len(pages)
 

@@ -108,8 +108,8 @@ def note_read_ahead(machine: Machine, page: int, pages: Sequence[int]) -> None:
     ahead = [one for one in pages if one != page]
     machine.vm.swap_ra += len(ahead)
     for one in ahead:
-        machine.space_of(one).ahead.add(one)
-    machine.space_of(page).ahead.discard(page)
+        machine.frames.space_of(one).ahead.add(one)
+    machine.frames.space_of(page).ahead.discard(page)
 
 
 def note_hits(machine: Machine, space: SyntheticAddressSpace, pages: Sequence[int]) -> None:

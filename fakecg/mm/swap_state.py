@@ -93,7 +93,7 @@ class SwapCache:
             if not table.flags[page] & RESIDENT:
                 context = ChargeContext(may_oom=False)
                 memcg = self.charge_target(slot, context)
-                yield from machine.alloc_frames(machine.space_of(page), page, 1)
+                yield from machine.frames.alloc(machine.frames.space_of(page), page, 1)
                 if not (yield from machine.charge_pages(memcg, 1, context)):
                     device.refuses = False
                     raise NoMemory(f"swapoff {device.name}: a page of {memcg.cgroup.path()} does not fit into memory")
@@ -153,7 +153,7 @@ class SwapCache:
         table.apply(pages, DIRTIED)
         for memcg_id, group in groupby(pages, key=table.memcg.__getitem__):
             memcg = machine.memcgs[memcg_id]
-            for node, batch in machine.by_node(list(group)):
+            for node, batch in machine.frames.by_node(list(group)):
                 memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_SWAPCACHE, -len(batch))
 
     def release_slots(self, slots: Sequence[int]) -> None:
@@ -176,7 +176,7 @@ class SwapCache:
         machine = self.machine
         table, swap = machine.table, machine.swap
         outcome = WriteOutcome()
-        data = machine.contents(pages)
+        data = machine.frames.contents(pages)
         slots = as_run(list(table.slots_of(pages)))
         charged = self._swap_owner(memcg)
         zeroes = [index for index, item in enumerate(data) if item == _ZERO_PAGE]
@@ -226,7 +226,7 @@ class SwapCache:
                 continue
             table.apply(batch, WRITE_STARTED)
             swap.on_disk[first : first + stop - start] = b"\1" * (stop - start)
-            for node, group in machine.by_node(batch):
+            for node, group in machine.frames.by_node(batch):
                 self._under_io.append((resident, node, group))
                 resident.rstat.add(resident.lruvecs[node].stat_base + NR_WRITEBACK, len(group))
             nr_written += stop - start
@@ -282,9 +282,9 @@ class SwapCache:
         """
         machine = self.machine
         table = machine.table
-        machine.give(pages, data)
+        machine.frames.give(pages, data)
         restored = False
-        for node, batch in machine.by_node(pages):
+        for node, batch in machine.frames.by_node(pages):
             lruvec = memcg.lruvecs[node]
             table.set_memcg(batch, memcg.id)
             states = workingset.refault_all(machine, memcg, node, batch, False)
@@ -323,11 +323,11 @@ class SwapCache:
         clean = as_run([page for page in pages if flags[page] & (RESIDENT | DIRTY | MAPPED) == RESIDENT])
         if not clean:
             return
-        for node, batch in machine.by_node(clean):
+        for node, batch in machine.frames.by_node(clean):
             lruvec = memcg.lruvecs[node]
             lruvec.remove_all(machine.table, LRU_INACTIVE_ANON, batch)
             memcg.rstat.add(lruvec.stat_base + NR_SWAPCACHE, -len(batch))
-            machine.free_frames(memcg, node, batch)
+            machine.frames.free(memcg, node, batch)
 
     def read_pages(self, memcg: MemCgroup, pages: Sequence[int], batches: LruBatches | None) -> ReadOutcome:
         """Bring swapped-out pages, charged already, into the swap cache and the faulting task's batches. Source: page_io.c:swap_read_folio.

@@ -20,11 +20,11 @@ class TaskMemory:
 
     def create_space(self, task: Task, nr_pages: int, content: Content, seed: int) -> SyntheticAddressSpace:
         """A mapping of anonymous memory, nothing of it touched."""
-        return self.machine.create_space(task.mm, nr_pages, content, seed)
+        return self.machine.spaces.create(task.mm, nr_pages, content, seed)
 
     def create_file(self, nr_pages: int, content: Content, seed: int) -> SyntheticAddressSpace:
         """A file, nothing of it cached."""
-        return self.machine.create_space(None, nr_pages, content, seed, is_file=True)
+        return self.machine.spaces.create(None, nr_pages, content, seed, is_file=True)
 
     def touch_range(self, task: Task, space: SyntheticAddressSpace, start: int, stop: int, write: bool = False) -> Touch:
         """Touch the pages start..stop-1; returns the cost in nanoseconds."""

@@ -351,8 +351,8 @@ def _shrink_active_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan: 
         return
     machine.charge_cost(len(pages) * machine.cost.scan_ns)
     flags = table.flags
-    machine.collect_young(pages)
-    visible = machine.sees_young(pages, sc.target)
+    machine.frames.collect_young(pages)
+    visible = machine.frames.sees_young(pages, sc.target)
     for page in pages:
         cleared = ~(ACTIVE | YOUNG) if visible(page) else ~ACTIVE
         flags[page] = flags[page] & cleared | WORKINGSET

@@ -68,14 +68,14 @@ def _check_pages(machine: Machine) -> Iterator[str]:
                 for page in listed:
                     seen[page] += 1
                     flags = table.flags[page]
-                    space = machine.space_of(page)
+                    space = machine.frames.space_of(page)
                     expected = (2 if space.is_file else 0) + (1 if flags & ACTIVE else 0)
                     if not flags & RESIDENT or expected != lru:
                         yield f"page {page} with flags {flags:#x} is on list {lru} of {memcg.cgroup.path()}"
                     if table.memcg[page] != memcg.id or table.node[page] != lruvec.node:
                         yield f"page {page} is on a list of another cgroup or node"
     nr_waiting = 0
-    for space_or_none in machine.spaces:
+    for space_or_none in machine.spaces.by_number:
         if space_or_none is None:
             continue
         space = space_or_none
@@ -168,14 +168,14 @@ def _check_counters(machine: Machine) -> Iterator[str]:
     """Sums over the subtree equal the hierarchical counters; usage is what is charged, plus the stock."""
     table = machine.table
     resident: dict[int, Counter[str]] = {memcg_id: Counter() for memcg_id in machine.memcgs}
-    for space in machine.spaces:
+    for space in machine.spaces.by_number:
         for page in range(space.base, space.base + space.nr_pages) if space else ():
             flags = table.flags[page]
             if not flags & RESIDENT:
                 continue
             counts = resident[table.memcg[page]]
             counts["resident"] += 1
-            if machine.space_of(page).is_file:
+            if machine.frames.space_of(page).is_file:
                 counts["file"] += 1
                 counts["dirty"] += bool(flags & DIRTY)
             else:
