@@ -4,6 +4,8 @@ A callback computes, replies as its last act, and never raises: a ControlError i
 its traceback, counted in ``host.internal_errors`` and replied as EIO.
 
 Requests and structures come as addresses of the FUSE library; nothing here depends on which library it is.
+
+Whoever mounts is root of the emulated machine: an ordinary user's own id is 0 inside, and what belongs to 0 inside is shown as the user's.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
+import os
+import stat
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import ControlError
@@ -31,6 +36,9 @@ log = logging.getLogger(LOGGER_NAME)
 #: on their own (the number of links), so those are asked for again after a second.
 VALID_S = 3600
 DIRECTORY_VALID_S = 1
+
+#: Inode number of the tree's root.
+TREE_INO = 1
 
 _INO = ctypes.c_ulong
 _PTR = ctypes.c_void_p
@@ -97,6 +105,8 @@ class Callbacks:
         self._file_info = binding.fuse_file_info
         self._fh_offset = binding.fuse_file_info.fh.offset
         self.may_block: Callable[[], None] = lambda: None
+        self._mounter_uid = os.geteuid()
+        self._mounter_gid = os.getegid()
 
     def function(self, name: str) -> Callable[..., None]:
         """A callback that never raises."""
@@ -121,7 +131,21 @@ class Callbacks:
 
     def _caller(self, req: int) -> Caller:
         context = _Context.from_address(self._quick.fuse_req_ctx(req))
-        return Caller(context.pid, context.uid, context.gid)
+        return Caller(context.pid, self._uid_inside(context.uid), self._gid_inside(context.gid))
+
+    def _uid_inside(self, uid: int) -> int:
+        return 0 if uid == self._mounter_uid else uid
+
+    def _gid_inside(self, gid: int) -> int:
+        return 0 if gid == self._mounter_gid else gid
+
+    def _as_seen(self, attributes: Attributes) -> Attributes:
+        if not self._mounter_uid:
+            return attributes
+        uid, gid = attributes.uid or self._mounter_uid, attributes.gid or self._mounter_gid
+        # Nobody but the real root passes over the root directory's 0555.
+        mode = attributes.mode | stat.S_IWUSR if attributes.ino == TREE_INO else attributes.mode
+        return replace(attributes, mode=mode, uid=uid, gid=gid)
 
     def _handle_number(self, file_info: int) -> int:
         return ctypes.c_uint64.from_address(file_info + self._fh_offset).value
@@ -129,11 +153,11 @@ class Callbacks:
     def _reply_entry(self, req: int, node: Node) -> None:
         node_id = self._operations.remember(node)
         attr_valid_s = DIRECTORY_VALID_S if is_directory(node) else VALID_S
-        if self._reply_buf(req, wire.entry_out(node_id, self._operations.attributes(node), VALID_S, attr_valid_s)):
+        if self._reply_buf(req, wire.entry_out(node_id, self._as_seen(self._operations.attributes(node)), VALID_S, attr_valid_s)):
             self._operations.forget(node_id, 1)
 
     def _reply_attributes(self, req: int, node: Node, attributes: Attributes) -> None:
-        self._reply_buf(req, wire.attr_out(attributes, DIRECTORY_VALID_S if is_directory(node) else VALID_S))
+        self._reply_buf(req, wire.attr_out(self._as_seen(attributes), DIRECTORY_VALID_S if is_directory(node) else VALID_S))
 
     def _reply_handle(self, req: int, number: int, flags: int = 0) -> None:
         if self._reply_buf(req, wire.open_out(number, flags)):
@@ -158,7 +182,12 @@ class Callbacks:
 
     def _getattr(self, req: int, node_id: int, file_info: int | None) -> None:
         node = self._operations.handle(self._handle_number(file_info)).node if file_info else self._operations.node(node_id)
-        self._reply_attributes(req, node, self._operations.attributes(node))
+        attributes = self._operations.attributes(node)
+        if self._mounter_uid and self._caller(req).tid == self._operations.notifier_tid:
+            # The notifier writes to files that only root may open for writing: let it, this once.
+            self._reply_buf(req, wire.attr_out(self._as_seen(replace(attributes, mode=attributes.mode | stat.S_IWUSR)), 0))
+            return
+        self._reply_attributes(req, node, attributes)
 
     def _setattr(self, req: int, node_id: int, new: int, what: int, file_info: int | None) -> None:
         node = self._operations.node(node_id)
@@ -171,8 +200,8 @@ class Callbacks:
 
         changes = Changes(
             mode=values.st_mode if what & _SET_MODE else None,
-            uid=values.st_uid if what & _SET_UID else None,
-            gid=values.st_gid if what & _SET_GID else None,
+            uid=self._uid_inside(values.st_uid) if what & _SET_UID else None,
+            gid=self._gid_inside(values.st_gid) if what & _SET_GID else None,
             atime_ns=time_of(_SET_ATIME, _SET_ATIME_NOW, values.st_atimespec),
             mtime_ns=time_of(_SET_MTIME, _SET_MTIME_NOW, values.st_mtimespec),
         )

@@ -43,9 +43,12 @@ def load_binding() -> ModuleType:
         except OSError as error:  # the binding is there, its library is not
             problems.append(f"{name}: {error}")
             continue
-        if hasattr(module, "fuse_file_info") and hasattr(module, "_libfuse"):
+        if not hasattr(module, "fuse_file_info") or not hasattr(module, "_libfuse"):
+            problems.append(f"{name}: not fusepy")
+        elif name == "fuse" and module._libfuse.fuse_version() >= 30:
+            problems.append("fusepy works with libfuse 2 only, for libfuse 3 there is mfusepy")
+        else:
             return module
-        problems.append(f"{name}: not fusepy")
     reason = "; ".join(problems) or "no Python binding"
     raise UsageError(f"FUSE is missing ({reason}): apt-get install libfuse2 fuse3, pip install fusepy", EXIT_NO_FUSE)
 
@@ -144,6 +147,7 @@ class FuseMount:
             "fuse_lowlevel_notify_poll": (_INT, (_PTR,)),
             "fuse_pollhandle_destroy": (None, (_PTR,)),
             "fuse_lowlevel_notify_inval_entry": (_INT, (_PTR, _INO, _STR, _SIZE)),
+            "fuse_lowlevel_notify_inval_inode": (_INT, (_PTR, _INO, ctypes.c_longlong, ctypes.c_longlong)),
         }
         if self._major == 2:
             prototypes |= {
@@ -255,6 +259,10 @@ class FuseMount:
     def drop_poll(self, token: int) -> None:
         """Let go of a poll."""
         self._lib.fuse_pollhandle_destroy(token)
+
+    def forget_attributes(self, node_id: int) -> None:
+        """Make the kernel ask for a node's attributes again."""
+        self._lib.fuse_lowlevel_notify_inval_inode(self._channel, node_id, -1, 0)
 
     def forget_name(self, parent_id: int, name: bytes) -> None:
         """Make the kernel look a name up again; it may not know the name at all."""

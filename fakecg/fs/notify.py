@@ -106,6 +106,8 @@ class Notifier:
             if len(self._descriptors) >= MAX_DESCRIPTORS:
                 os.close(self._descriptors.pop(next(iter(self._descriptors)))[0])
             path = self._tree + encode(cgroup.path()).rstrip(b"/") + b"/" + name
+            if os.geteuid():
+                self._operations.forget_attributes(cgroup.lookup_node(name))  # see Callbacks._getattr
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         else:
             descriptor = entry[0]

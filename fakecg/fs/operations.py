@@ -65,6 +65,10 @@ class Transport(Protocol):
         """Make the kernel look a name up again: the file is gone."""
         ...
 
+    def forget_attributes(self, node_id: int) -> None:
+        """Make the kernel ask for a node's attributes again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -177,6 +181,11 @@ class Operations:
         """Make the kernel look a name up again. Not from within an operation on the same directory: the kernel holds its lock."""
         if self.transport is not None and self.is_known(parent):
             self.transport.forget_name(self.id_of(parent), name)
+
+    def forget_attributes(self, node: Node) -> None:
+        """Make the kernel ask for a node's attributes again."""
+        if self.transport is not None and self.is_known(node):
+            self.transport.forget_attributes(self.id_of(node))
 
     # --- names ---
 

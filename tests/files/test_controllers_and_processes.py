@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from backends import Backend, Outcome, Process, golden, outcome
-from conftest import Score
 from directory_backend import DirectoryBackend, as_nobody
+from scoring import Score
 
 RECORDED = {name: entry["ret"] for name, entry in golden("write_matrix.json")["controllers_and_processes"].items()}
 

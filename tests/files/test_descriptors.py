@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from backends import Backend, Outcome, errno_name, golden, outcome
-from conftest import Score
 from directory_backend import DirectoryBackend
+from scoring import Score
 
 RECORDED = golden("write_matrix.json")["fd_behaviour"]
 

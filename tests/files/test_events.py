@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from api_backend import ApiBackend
 from backends import Backend, errno_name, golden, outcome
-from conftest import Score
 from directory_backend import DirectoryBackend
+from scoring import Score
 
 RECORDING = "events_lrugen0.json"
 EVENTS = golden(RECORDING)

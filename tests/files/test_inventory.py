@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from backends import Backend, Outcome, golden, outcome
-from conftest import Score, open_backend
 from directory_backend import DirectoryBackend, as_nobody
+from scoring import Score, open_backend
 
 RECORDING = "inventory.json"
 INVENTORY = golden(RECORDING)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from api_backend import ApiBackend
 from backends import Backend, Outcome, errno_name, golden, outcome
-from conftest import Score
 from directory_backend import NOBODY, DirectoryBackend, as_nobody
+from scoring import Score
 
 from fakecg.abi.errors import ControlError
 from fakecg.cgroup.cftype import Caller

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from backends import Backend, golden, outcome
-from conftest import Score
 from directory_backend import NOBODY, DirectoryBackend, outcome_as_nobody
+from scoring import Score
 
 RECORDED = golden("write_matrix.json")["tree_ops"]
 BIG = b"x" * (64 << 10)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from backends import Backend, data_of, golden
-from conftest import Score
+from scoring import Score
 
 MATRIX = golden("write_matrix.json")
 WITHOUT_CONTROLLERS = "cgroup.type (parent without controllers)"
