@@ -179,7 +179,7 @@ class SwapCache:
         data = machine.frames.contents(pages)
         slots = as_run(list(table.slots_of(pages)))
         charged = self._swap_owner(memcg)
-        zeroes = [index for index, item in enumerate(data) if item == _ZERO_PAGE]
+        zeroes = [index for index, item in enumerate(data) if item == _ZERO_PAGE] if _ZERO_PAGE in data else []
         if zeroes:
             for index in zeroes:
                 swap.zeromap[slots[index]] = 1

@@ -123,28 +123,23 @@ class ZsPool:
         self._free_objects: dict[int, list[int]] = {}
         self._to_madvise: list[tuple[int, int]] = []
 
-    def store(self, data: Sequence[bytes]) -> list[int]:
+    def store(self, data: Sequence[bytes | memoryview]) -> list[int]:
         """Copy objects in; returns their handles.
 
         Raises:
             NoSpace: the arena is full; nothing of the batch was stored.
         """
-        class_of_length = self._class_of_length
         arena = self._arena
         handles: list[int] = []
-        for item in data:
-            length = len(item)
-            size_class = class_of_length[length]
-            try:
-                handle = size_class.current.pop()
-            except IndexError:
-                try:
-                    handle = self._next_zspage(size_class).pop()
-                except NoSpace:
-                    self.free(handles)
-                    raise
-            arena[handle : handle + length] = item
-            handles.append(handle)
+        try:
+            for item, size_class in zip(data, map(self._class_of_length.__getitem__, map(len, data)), strict=True):
+                objects = size_class.current or self._next_zspage(size_class)
+                handle = objects.pop()
+                arena[handle : handle + len(item)] = item
+                handles.append(handle)
+        except NoSpace:
+            self.free(handles)
+            raise
         return handles
 
     def _next_zspage(self, size_class: SizeClass) -> list[int]:

@@ -225,7 +225,7 @@ class Zswap:
         self.machine.vm.zswpout += len(slots)
         return results
 
-    def _sort_out_incompressible(self, memcg: MemCgroup, compressed: list[bytes], results: list[bool]) -> int:
+    def _sort_out_incompressible(self, memcg: MemCgroup, compressed: Sequence[Buffer], results: list[bool]) -> int:
         """Pages whose compressed form is no smaller: refused (6.12), or kept raw where writeback is allowed. Returns how many are kept."""
         profile = self.machine.features.profile
         keep = profile.keeps_incompressible and memcg.zswap_writeback_enabled()
