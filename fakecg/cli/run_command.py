@@ -6,10 +6,12 @@ The command gets mount and process namespaces of its own, so what it kills is it
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import NoReturn
 
 from fakecg.abi.errors import UsageError
@@ -31,21 +33,26 @@ def run(arguments: argparse.Namespace) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise UsageError("a command to run is needed")
-    make_host, options = host_factory(arguments), mount_options(arguments)
-    from fakecg.fs import mount, namespace
+    start = _server_starter(arguments)
+    from fakecg.fs import mountpoint, namespace
 
     namespace.enter_mount_namespace()
     with tempfile.TemporaryDirectory(prefix="fakecg-run-") as mount_point:
-        server = mount.start(make_host, mount_point, options)
         try:
-            namespace.place_tree(mount_point)
-            return _run_inside(command, mount_point)
+            return _run_inside(command, mount_point, start)
         finally:
-            os.kill(server, signal.SIGTERM)
-            os.waitpid(server, 0)
+            with contextlib.suppress(UsageError):  # the server has done so, unless it was killed
+                mountpoint.detach(mount_point)
 
 
-def _run_inside(command: list[str], mount_point: str) -> int:
+def _server_starter(arguments: argparse.Namespace) -> Callable[[str], int]:
+    make_host, options = host_factory(arguments), mount_options(arguments)
+    from fakecg.fs import mount
+
+    return lambda mount_point: mount.start(make_host, mount_point, options)
+
+
+def _run_inside(command: list[str], mount_point: str, start: Callable[[str], int]) -> int:
     from fakecg.fs import namespace
 
     namespace.unshare(namespace.CLONE_NEWPID)
@@ -53,7 +60,7 @@ def _run_inside(command: list[str], mount_point: str) -> int:
     sys.stderr.flush()
     init = os.fork()
     if init == 0:
-        _init(command, mount_point)
+        _init(command, mount_point, start)
     # The terminal sends SIGINT to the command as well; it decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -61,13 +68,19 @@ def _run_inside(command: list[str], mount_point: str) -> int:
     return _exit_code(os.waitpid(init, 0)[1])
 
 
-def _init(command: list[str], mount_point: str) -> NoReturn:
-    """First process of the namespace: sets /proc up, starts the command, reaps, passes signals on, and ends as the command did."""
+def _init(command: list[str], mount_point: str, start: Callable[[str], int]) -> NoReturn:
+    """First process of the namespace: sets /proc up, starts server and command, reaps, passes signals on, and ends as the command did.
+
+    The server is in the namespace too: process ids that it is told and those that it finds in /proc are the command's.
+    """
     from fakecg.fs import namespace
 
     code = 1
+    server = None
     try:
         namespace.enter_process_namespace()
+        server = start(mount_point)
+        namespace.place_tree(mount_point)
         namespace.place_companions(mount_point)
         namespace.correct_mount_table()
         child = os.fork()
@@ -81,10 +94,17 @@ def _init(command: list[str], mount_point: str) -> NoReturn:
             if pid == child:
                 code = _exit_code(status)
                 break
+    except UsageError as error:
+        print(f"fakecg: {error}", file=sys.stderr)
+        code = error.exit_code
     except OSError as error:
         print(f"fakecg: {error.strerror}", file=sys.stderr)
     finally:
         sys.stderr.flush()
+        with contextlib.suppress(OSError):  # it ended before
+            if server is not None:
+                os.kill(server, signal.SIGTERM)
+                os.waitpid(server, 0)
         os._exit(code)
 
 

@@ -20,6 +20,8 @@ EXIT_BUSY = 3
 EXIT_STALE = 4
 
 MNT_DETACH = 2
+#: For so long after a change the server itself may have the changed file open, to tell inotify.
+_OWN_USE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +152,17 @@ def unmount(mount_point: str, *, lazy: bool = False, wait_s: float = 10) -> None
     if entry.source != FS_SOURCE:
         raise UsageError(f"{mount_point} is not ours: {entry.source} ({entry.fs_type}) is mounted there", EXIT_FAILURE)
     pid = server_pid(mount_point)
-    try:
-        _unmount(mount_point, lazy=lazy)
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise UsageError(f"{mount_point} is in use: close its files and leave its directories, or --lazy", EXIT_BUSY) from None
-        raise UsageError(f"cannot unmount {mount_point}: {error.strerror}", EXIT_FAILURE) from None
+    patient_until = time.monotonic() + _OWN_USE_S
+    while True:
+        try:
+            _unmount(mount_point, lazy=lazy)
+            break
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise UsageError(f"cannot unmount {mount_point}: {error.strerror}", EXIT_FAILURE) from None
+            if time.monotonic() > patient_until:
+                raise UsageError(f"{mount_point} is in use: close its files and leave its directories, or --lazy", EXIT_BUSY) from None
+        time.sleep(0.02)
     deadline = time.monotonic() + wait_s
     while pid is not None and is_running(pid) and time.monotonic() < deadline and not lazy:
         time.sleep(0.01)

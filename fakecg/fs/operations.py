@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fakecg.abi.errors import (
     AccessDenied,
     Busy,
+    ControlError,
     InvalidInput,
     IsADirectory,
     NoSuchFile,
@@ -398,7 +399,11 @@ class Operations:
 
     def _inject(self, operation: str, cgroup: Cgroup | None, name: bytes) -> None:
         if self._faults and cgroup is not None:
-            self._faults.check(operation, cgroup.path().rstrip("/") + "/" + os.fsdecode(name))
+            try:
+                self._faults.check(operation, cgroup.path().rstrip("/") + "/" + os.fsdecode(name))
+            except ControlError as error:
+                self.host.last_error = error.reason
+                raise
 
     def _inject_handle(self, operation: str, handle: Handle) -> None:
         node = handle.node

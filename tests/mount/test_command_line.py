@@ -147,3 +147,32 @@ def test_doctor_finds_what_a_mount_needs() -> None:
     assert result.returncode == 0, result.stdout
     assert os.path.exists("/dev/fuse")
     assert "MISSING" not in result.stdout
+
+
+def test_run_moves_and_kills_the_processes_that_the_command_names() -> None:
+    script = """
+        mkdir /sys/fs/cgroup/a /sys/fs/cgroup/b
+        sleep 60 & echo $! > /sys/fs/cgroup/a/cgroup.procs
+        echo 1 > /sys/fs/cgroup/a/cgroup.kill
+        wait $!; echo $?
+        echo 0 > /sys/fs/cgroup/b/cgroup.procs
+        read pid < /sys/fs/cgroup/b/cgroup.procs; test $pid = $$ && echo moved
+    """
+    result = run("sh", "-c", script)
+    assert (result.stdout, result.stderr) == ("137\nmoved\n", "")
+
+
+def test_run_tells_why_it_cannot() -> None:
+    result = fakecg("run", "-o", "no_such_option", "true")
+    assert result.returncode == 1
+    assert result.stderr.startswith("fakecg: cannot mount on ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_notice_does_not_keep_a_mount_busy(tmp_path: Path) -> None:
+    assert fakecg("mount", tmp_path, "--clock", "manual").returncode == 0
+    (tmp_path / "job").mkdir()
+    assert fakecg("spawn", tmp_path, "job", "--size", "1M").returncode == 0
+    (tmp_path / "job" / "cgroup.kill").write_text("1")
+    result = fakecg("umount", tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")

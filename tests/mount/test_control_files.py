@@ -101,6 +101,7 @@ def test_injected_errors_hit_matching_operations_so_many_times(cg_mount: Path) -
     command(cg_mount, "inject", "open /*/memory.stat ENOMEM")
     command(cg_mount, "inject", "mkdir /x ENOSPC")
     assert [error_of(lambda: os.write(fd, b"0")) for _ in range(3)] == ["EBUSY", "EBUSY", "ok"]
+    assert (cg_mount / ".fakecg" / "last_error").read_text() == "injected into write of /job/memory.reclaim\n"
     os.close(fd)
     assert error_of((cg_mount / "job" / "memory.stat").read_text) == "ENOMEM"
     assert error_of((cg_mount / "memory.stat").read_text) == "ok"
