@@ -154,6 +154,11 @@ class _ByteTotal:
         memcg.rstat.add(ZSWPWB_PROACTIVE_BYTES, visit.compressed_bytes)
         return self.nr_bytes >= self.goal_bytes
 
+    @property
+    def nr_pages(self) -> int:
+        """The bytes in pages, rounded up."""
+        return -(-self.nr_bytes // PAGE_SIZE)
+
 
 def writeback_pages(machine: Machine, target: MemCgroup, nr_pages: int, *, cutoff_ns: int | None, must_be_all: bool) -> Steps:
     """v1 (with a cutoff), v2, and v3 (must_be_all): write back up to nr_pages pages of a subtree.
@@ -176,32 +181,26 @@ def writeback_pages(machine: Machine, target: MemCgroup, nr_pages: int, *, cutof
 
 
 def writeback_page_bytes(machine: Machine, target: MemCgroup, nr_pages: int) -> Steps:
-    """v4: write back entries worth nr_pages pages of compressed bytes, each visit's bytes rounded up; not interruptible.
+    """v4: write back entries worth nr_pages pages of compressed bytes, their sum rounded up; not interruptible.
 
     Raises:
         NotEnoughProgress: fewer than asked (EAGAIN).
     """
-    written_pages = 0
-
-    def account(memcg: MemCgroup, visit: Walk) -> bool:
-        nonlocal written_pages
-        written_pages += -(-visit.compressed_bytes // PAGE_SIZE)
-        memcg.rstat.add(ZSWPWB_PROACTIVE_BYTES, visit.compressed_bytes)
-        return written_pages >= nr_pages
+    total = _ByteTotal((nr_pages - 1) * PAGE_SIZE + 1)
 
     yield from _loop(
         machine,
         target,
         persistent=False,
         visit=lambda memcg: _visit_nodes(
-            machine, memcg, min(nr_pages - written_pages, _GOAL_V4_PAGES), _GOAL_V4_PAGES, None, by_bytes=True
+            machine, memcg, min(nr_pages - total.nr_pages, _GOAL_V4_PAGES), _GOAL_V4_PAGES, None, by_bytes=True
         ),
-        account=account,
+        account=total.account,
         made_progress=lambda visit: visit.compressed_bytes > 0,
         interruptible=False,
     )
-    if written_pages < nr_pages:
-        raise NotEnoughProgress(f"wrote back {written_pages} of {nr_pages} pages of compressed bytes")
+    if total.nr_pages < nr_pages:
+        raise NotEnoughProgress(f"wrote back {total.nr_pages} of {nr_pages} pages of compressed bytes")
 
 
 def writeback_bytes(machine: Machine, target: MemCgroup, nr_bytes: int) -> Steps:

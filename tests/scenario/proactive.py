@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fakecg.cgroup.cftype import OpenFile
 from fakecg.cgroup.hierarchy import ROOT_CALLER
 from fakecg.host import Host
 from fakecg.mm import filemap
@@ -57,6 +58,24 @@ def result_of(outcome: Mapping[str, Any]) -> Outcome:
     return {key: outcome[key] for key in ("ret", "errno") if key in outcome and outcome[key] != -1}
 
 
+def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """Changes of counters."""
+    return {key: value - before[key] for key, value in after.items()}
+
+
+def recorded_changes(delta: Mapping[str, int]) -> dict[str, int]:
+    """The changes of a recorded call, under the names and in the units of PoolMachine.counters()."""
+    changes = {}
+    for key, value in delta.items():
+        if key.startswith("zswpwb_proactive"):
+            changes["counter"] = value
+        elif key in ("zswapped", "swapcached", "current", "swap.current"):
+            changes[key] = value // PAGE_SIZE
+        elif key != "zswap.current":
+            changes[key] = value
+    return changes
+
+
 class RememberedPages:
     """Recorded contents, each page made once for all scenarios."""
 
@@ -93,11 +112,11 @@ class PoolMachine:
     def __exit__(self, *exception: object) -> None:
         self.host.close()
 
-    def write(self, group: str, name: str, data: bytes | str) -> Outcome:
-        """One write to a fresh descriptor."""
+    def write(self, group: str, name: str, data: bytes | str, interrupted: Callable[[], bool] | None = None) -> Outcome:
+        """One write to a fresh descriptor; ``interrupted`` says when a signal has come."""
         open_file = self.host.open_file(self.host.lookup(group), name.encode(), ROOT_CALLER)
         try:
-            return {"ret": self.host.write(open_file, data.encode() if isinstance(data, str) else data)}
+            return {"ret": self.host.write(open_file, data.encode() if isinstance(data, str) else data, interrupted=interrupted)}
         except OSError as error:
             return {"errno": errno.errorcode[error.errno or 0]}
 
@@ -109,12 +128,16 @@ class PoolMachine:
         """Write a module parameter."""
         self.host.write(self.host.open_system_file(f"sys/module/zswap/parameters/{parameter}", ROOT_CALLER), value.encode())
 
-    def request(self, group: str, text: str) -> Outcome:
+    def request(self, group: str, text: str, interrupted: Callable[[], bool] | None = None) -> Outcome:
         """One request: v1's whole text, or the size before the key."""
+        return self.write(group, *self.command(text), interrupted=interrupted)
+
+    def command(self, text: str) -> tuple[str, str]:
+        """The file that takes a request, and what is written."""
         if self.version == "v1":
-            return self.write(group, "memory.zswap.proactive_writeback", text)
+            return "memory.zswap.proactive_writeback", text
         key = "source=zswap" if self.version == "v5" else "zswap_writeback_only"
-        return self.write(group, "memory.reclaim", f"{text} {key}")
+        return "memory.reclaim", f"{text} {key}"
 
     def clear(self, group: str, nr_calls: int) -> dict[str, Any]:
         """Take the referenced bits by small requests, as the recordings did; returns what they say about it."""
@@ -148,6 +171,29 @@ class PoolMachine:
         if nr_pages:
             hog.map(nr_pages, kind)
         return hog
+
+
+def alternate(machine: PoolMachine, group: str, requests: Sequence[str]) -> list[int]:
+    """Requests by processes on several CPUs, each a step faster than the one before; returns their errnos."""
+    works = []
+    for text in requests:
+        name, data = machine.command(text)
+        row, css = machine.host.lookup(group).lookup_file(name.encode())
+        works.append(row.write(css, data.encode(), OpenFile(row, css, ROOT_CALLER, ROOT_CALLER)))
+    exits = dict.fromkeys(range(len(works)), 0)
+    running = list(exits)
+    with machine.host.lock:
+        while running:
+            for number in list(running):
+                try:
+                    for _ in range(1 + number):
+                        next(works[number])
+                except StopIteration:
+                    running.remove(number)
+                except OSError as error:
+                    exits[number] = error.errno or 0
+                    running.remove(number)
+    return list(exits.values())
 
 
 class Hog:
@@ -191,10 +237,11 @@ class Hog:
             self.touch(space)
             self.touch(space, write=True)
 
-    def map(self, nr_pages: int, kind: str) -> SyntheticAddressSpace:
-        """Map memory and write it."""
+    def map(self, nr_pages: int, kind: str, *, node: int = 0) -> SyntheticAddressSpace:
+        """Map memory, on a node, and write it."""
         self.command()
         space = self._new_space(nr_pages, kind, len(self.maps))
+        space.node_of = bytes((node,)) * nr_pages
         self.maps.append(space)
         self.touch(space, write=True)
         return space
@@ -212,7 +259,7 @@ class Hog:
     def pageout_own(self, nr_pages: int) -> None:
         """So many of the process's own pages go, the oldest first; the active one stays."""
         memory = self.guest.host.task_memory
-        for space, first in ((self.own[0], 1), (self.own[1], 0)):
+        for space, first in zip(self.own, (1, 0), strict=False):
             stop = min(space.nr_pages, first + nr_pages)
             if stop > first:
                 self._run(memory.pageout(self.task, space, first, stop))
