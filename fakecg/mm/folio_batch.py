@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Pages in a full batch.
 PAGEVEC_SIZE = 31
-#: PageTable.newer of a page that waits for its list.
+#: Links.newer of a page that waits for its list.
 OFF_LIST = -1
 
 
@@ -65,7 +65,7 @@ class LruBatches:
         self._waiting = pages
         if not pages:
             return
-        newer = self._machine.table.newer
+        newer = self._machine.table.links.newer
         if isinstance(pages, range):
             newer[pages.start : pages.stop] = array("i", (OFF_LIST,)) * len(pages)
         else:
@@ -88,7 +88,7 @@ class LruBatches:
     def activate(self, page: int) -> None:
         """An inactive page was used again. Source: swap.c:folio_activate, __lru_cache_activate_folio."""
         table = self._machine.table
-        if table.newer[page] == OFF_LIST:
+        if table.links.newer[page] == OFF_LIST:
             # It waits for its list: the active one from now on.
             table.flags[page] |= ACTIVE
             return
@@ -102,7 +102,7 @@ class LruBatches:
         """Source: swap.c:lru_activate."""
         machine = self._machine
         table = machine.table
-        flags, newer = table.flags, table.newer
+        flags, newer = table.flags, table.links.newer
         for page in self._activate:
             # It may have been activated by reclaim, or freed, meanwhile.
             if not flags[page] & RESIDENT or flags[page] & ACTIVE or newer[page] == OFF_LIST:

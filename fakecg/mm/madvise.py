@@ -29,7 +29,7 @@ _UNUSED = bytes((value & ~(YOUNG | REFERENCED | ACTIVE)) | (WORKINGSET if value 
 def pageout(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, start: int, stop: int) -> Generator[None, None, int]:
     """MADV_PAGEOUT of the pages start..stop-1 of an anonymous mapping; returns how many were freed. Source: madvise.c:madvise_pageout."""
     table = machine.table
-    flags, newer = table.flags, table.newer
+    flags, newer = table.flags, table.links.newer
     mm.batches.drain()
     sc = ScanControl(target=machine.root_memcg, nr_to_reclaim=0, swappiness=machine.swappiness, is_global=True)
     nr_reclaimed = 0

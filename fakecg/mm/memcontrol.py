@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, cast
 from fakecg.abi.units import PAGE_COUNTER_MAX
 from fakecg.cgroup.css import Controller, Css
 from fakecg.cgroup.rstat import RstatNode
+from fakecg.mm.links import LinkedList
 from fakecg.mm.lruvec import Lruvec
 from fakecg.mm.page_counter import PageCounter
-from fakecg.mm.zswap_lru import ZswapLru
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cftype import ControlFile
@@ -101,7 +101,7 @@ class MemCgroup(Css):
         self.rstat: RstatNode = RstatNode(mm.rstat, parent.rstat if parent else None)
         nodes = range(mm.nr_nodes)
         self.lruvecs = [Lruvec(self, node) for node in nodes]
-        self.zswap_lrus = [ZswapLru() for _ in nodes]
+        self.zswap_lrus = [LinkedList() for _ in nodes]
         self.iterators = [ReclaimIterator() for _ in nodes]
         self.shrinker_deferred = [0] * mm.nr_nodes
         self.kmem_bytes = 0

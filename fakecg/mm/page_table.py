@@ -21,7 +21,8 @@ import re
 from array import array
 from collections.abc import Sequence
 
-from sortedcontainers import SortedDict
+from fakecg.mm.extents import Extents
+from fakecg.mm.links import Links
 
 RESIDENT = 1
 MAPPED = 2
@@ -85,7 +86,7 @@ class PageTable:
 
     Attributes:
         flags: see the module's head.
-        newer, older: neighbours on the LRU list, towards head and tail.
+        links: neighbours on the LRU lists.
         slot: swap slot, 0 for none.
         memcg: id of the memcg a resident page is charged to.
         space: number of the owner (address space or file).
@@ -95,14 +96,13 @@ class PageTable:
 
     def __init__(self) -> None:
         self.flags = bytearray(1)
-        self.newer = array("i", [0])
-        self.older = array("i", [0])
+        self.links = Links()
         self.slot = array("i", [0])
         self.memcg = array("H", [0])
         self.space = array("H", [0])
         self.node = bytearray(1)
         self.shadow = array("q", [NO_SHADOW])
-        self._free: SortedDict[int, int] = SortedDict()
+        self._free = Extents()
 
     def slots_of(self, pages: Sequence[int]) -> Sequence[int]:
         """The pages' slots."""
@@ -150,20 +150,15 @@ class PageTable:
 
     def alloc_range(self, nr_pages: int, space: int) -> int:
         """Reserve a range of pages for an owner; returns its first page. All pages are absent. Cost: O(nr_pages)."""
-        for base, length in self._free.items():
-            if length >= nr_pages:
-                del self._free[base]
-                if length > nr_pages:
-                    self._free[base + nr_pages] = length - nr_pages
-                self.space[base : base + nr_pages] = array("H", [space]) * nr_pages
-                return int(base)
+        free = self._free.take_first_fit(nr_pages)
+        if free is not None:
+            self.space[free : free + nr_pages] = array("H", [space]) * nr_pages
+            return free
         base = len(self.flags)
         self.flags.extend(bytes(nr_pages))
         self.node.extend(bytes(nr_pages))
-        zeros = array("i", bytes(4 * nr_pages))
-        self.newer.extend(zeros)
-        self.older.extend(zeros)
-        self.slot.extend(zeros)
+        self.links.extend(nr_pages)
+        self.slot.extend(array("i", bytes(4 * nr_pages)))
         self.memcg.extend(array("H", bytes(2 * nr_pages)))
         self.space.extend(array("H", [space]) * nr_pages)
         self.shadow.extend(array("q", [NO_SHADOW]) * nr_pages)
@@ -172,15 +167,4 @@ class PageTable:
     def free_range(self, base: int, nr_pages: int) -> None:
         """Give a range back. Every page of it is absent by now. Cost: O(nr_pages)."""
         self.shadow[base : base + nr_pages] = array("q", [NO_SHADOW]) * nr_pages
-        free = self._free
-        position = free.bisect_left(base)
-        if position < len(free):
-            after, length = free.peekitem(position)
-            if after == base + nr_pages:
-                del free[after]
-                nr_pages += length
-        if position:
-            before, length = free.peekitem(position - 1)
-            if before + length == base:
-                base, nr_pages = before, nr_pages + length
-        free[base] = nr_pages
+        self._free.add(base, nr_pages)

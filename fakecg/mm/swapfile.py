@@ -15,9 +15,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from sortedcontainers import SortedDict
-
 from fakecg.abi.errors import DataLost, UsageError
+from fakecg.mm.extents import Extents
 from fakecg.sched.cost import CostModel
 
 PAGE_SIZE = 4096
@@ -63,7 +62,7 @@ class SwapDevice:
             os.ftruncate(self.fd, nr_slots * PAGE_SIZE)
         except OSError as error:
             raise UsageError(f"swap file {path or tempfile.gettempdir()}: {error.strerror}", 1) from error
-        self._extents: SortedDict[int, int] = SortedDict()
+        self._extents = Extents()
         self._next = first_slot
         self._cluster_end = first_slot + nr_slots
         self._freed: list[int] = []
@@ -95,12 +94,9 @@ class SwapDevice:
     def _next_cluster(self) -> bool:
         """Go on with the next free extent after the current one, wrapping around."""
         self._merge_freed()
-        extents = self._extents
-        if not extents:
+        if not self._extents:
             return False
-        position = extents.bisect_left(self._next)
-        start, length = extents.peekitem(position if position < len(extents) else 0)
-        del extents[start]
+        start, length = self._extents.take_from(self._next)
         self._next, self._cluster_end = start, start + length
         return True
 
@@ -110,23 +106,11 @@ class SwapDevice:
         self.nr_used -= len(slots)
 
     def _merge_freed(self) -> None:
-        extents = self._extents
         freed = sorted(self._freed)
         self._freed.clear()
         for _, group in groupby(enumerate(freed), key=lambda item: item[1] - item[0]):
             run = [slot for _, slot in group]
-            start, length = run[0], len(run)
-            position = extents.bisect_left(start)
-            if position < len(extents):
-                after, after_length = extents.peekitem(position)
-                if after == start + length:
-                    del extents[after]
-                    length += after_length
-            if position:
-                before, before_length = extents.peekitem(position - 1)
-                if before + before_length == start:
-                    start, length = before, length + before_length
-            extents[start] = length
+            self._extents.add(run[0], len(run))
 
     def write(self, slot: int, pages: Sequence[bytes | memoryview]) -> None:
         """Write neighbouring slots.

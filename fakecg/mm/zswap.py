@@ -22,10 +22,10 @@ from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
 from fakecg.abi.units import PAGE_COUNTER_MAX
 from fakecg.mm.age_index import AgeIndex
+from fakecg.mm.links import LinkedList, Links
 from fakecg.mm.lz4_kernel import compress_all
 from fakecg.mm.page_table import column
 from fakecg.mm.zsmalloc import ZsPool
-from fakecg.mm.zswap_lru import ZswapLinks, ZswapLru
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
@@ -78,7 +78,7 @@ class Zswap:
         self.stored_ns = array("Q", [0])
         self.owner = array("I", [0])
         self.referenced = bytearray(1)
-        self.links = ZswapLinks()
+        self.links = Links()
         self.owners: list[MemCgroup | None] = [None]
         self.ages: dict[int, AgeIndex] = {}
         self.is_full = False
@@ -376,7 +376,7 @@ class Zswap:
             for slot in slots:
                 length_of[slot] = 0
 
-    def lru_of(self, slot: int) -> ZswapLru:
+    def lru_of(self, slot: int) -> LinkedList:
         """The list an entry stands on."""
         node = self.machine.table.node[self.machine.swap.page[slot]]
         return self.owner_memcg(slot).zswap_lrus[node]
@@ -389,7 +389,7 @@ class Zswap:
         assert parent is not None
         self.machine.zswap_writeback.memcg_offline(memcg)
         for lru, child in zip(parent.zswap_lrus, memcg.zswap_lrus, strict=True):
-            self.links.splice_old(lru, child)
+            self.links.splice_oldest(lru, child)
         for number in memcg.objcgs:
             self.owners[number] = parent
         parent.objcgs += memcg.objcgs

@@ -6,7 +6,7 @@ Every check recomputes a number from the page and slot columns and compares it w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fakecg.abi.stat import (
     KERNEL_PAGES,
@@ -22,6 +22,7 @@ from fakecg.abi.stat import (
 )
 from fakecg.host import Host
 from fakecg.mm.folio_batch import OFF_LIST
+from fakecg.mm.links import LinkedList, Links
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemCgroup
 from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, RESIDENT, WRITEBACK
@@ -53,6 +54,13 @@ def check(host: Host) -> None:
         raise InvariantError("\n".join(found))
 
 
+def _is_intact(links: Links, of: LinkedList, items: Sequence[int]) -> bool:
+    """Whether these are all items of a list, and its ends are ends."""
+    if not items:
+        return not (of.oldest or of.newest or of.size)
+    return len(items) == of.size and items[-1] == of.newest and not links.newer[of.newest] and not links.older[of.oldest]
+
+
 def _check_pages(machine: Machine) -> Iterator[str]:
     """Every resident page is on exactly one list, the one its flags name, or waits for it."""
     table = machine.table
@@ -60,9 +68,9 @@ def _check_pages(machine: Machine) -> Iterator[str]:
     for memcg in machine.memcgs.values():
         for lruvec in memcg.lruvecs:
             for lru, pages in enumerate(lruvec.lists):
-                listed = pages.pages(table)
-                if len(listed) != pages.size:
-                    yield f"{memcg.cgroup.path()} list {lru}: {len(listed)} pages linked, size {pages.size}"
+                listed = table.links.oldest(pages, pages.size)
+                if not _is_intact(table.links, pages, listed):
+                    yield f"{memcg.cgroup.path()} list {lru} is broken"
                 if memcg.rstat.local[lruvec.stat_base + lru] != pages.size:
                     yield f"{memcg.cgroup.path()} list {lru}: statistics say {memcg.rstat.local[lruvec.stat_base + lru]}, size {pages.size}"
                 for page in listed:
@@ -81,7 +89,7 @@ def _check_pages(machine: Machine) -> Iterator[str]:
         space = space_or_none
         for page in range(space.base, space.base + space.nr_pages):
             flags = table.flags[page]
-            waits = bool(flags & RESIDENT) and table.newer[page] == OFF_LIST
+            waits = bool(flags & RESIDENT) and table.links.newer[page] == OFF_LIST
             nr_waiting += waits
             if seen[page] != (1 if flags & RESIDENT and not waits else 0):
                 yield f"page {page} with flags {flags:#x} is on {seen[page]} lists"
@@ -134,7 +142,7 @@ def _check_zswap(machine: Machine) -> Iterator[str]:
         nr_bytes = nr_entries = 0
         for node, lru in enumerate(memcg.zswap_lrus):
             slots = zswap.links.oldest(lru, lru.size)
-            if len(slots) != lru.size or (slots and slots[-1] != lru.youngest):
+            if not _is_intact(zswap.links, lru, slots):
                 yield f"{memcg.cgroup.path()}: zswap list of node {node} is broken"
             for slot in slots:
                 listed[slot] += 1
