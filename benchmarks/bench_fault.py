@@ -7,13 +7,14 @@ that copies them into an arena.
 
 from __future__ import annotations
 
+from collections import deque
+
 import lz4.block
 
-from benchmarks.pairing import PAGE_SIZE, arguments, report, timed
+from benchmarks.pairing import PAGE_SIZE, arguments, compressed_pages, report, timed
 from fakecg import Host
 from fakecg.mm.arena import new_arena, release_free_memory
 from fakecg.mm.memory import touch_range
-from fakecg.workload.content import ContentSpec
 
 
 def main() -> None:
@@ -29,48 +30,38 @@ def main() -> None:
             space = task.mm.spaces[0]
             before = job.stat["zswpin"]
 
-            def touch_all(host: Host = host, task=task, space=space) -> None:  # type: ignore[no-untyped-def]
-                for _ in touch_range(host.machine, task.mm, space, 0, nr_pages):
-                    pass
-
-            ours.append(timed(touch_all))
+            ours.append(timed(deque, touch_range(host.machine, task.mm, space, 0, nr_pages), 0))
             nr_loaded = job.stat["zswpin"] - before
-        for times, what in ((kept, "keep"), (thrown_away, "throw away"), (copied, "copy")):
-            times.append(timed(_bare(options.content, options.seed, nr_loaded, what)))
+        view, entries = compressed_pages(options.content, options.seed, nr_loaded)
+        arena = memoryview(new_arena(nr_loaded))
+        release_free_memory()
+        for times, bare in ((kept, _keep), (thrown_away, _throw_away), (copied, _copy)):
+            times.append(timed(bare, view, entries, arena))
     report("fault in from zswap", nr_loaded, ours, kept, target="(>= 0.7)")
     report("  against decompress and forget", nr_loaded, ours, thrown_away)
     report("  against decompress and copy", nr_loaded, ours, copied)
 
 
-def _bare(content: str, seed: int, nr_pages: int, what: str):  # type: ignore[no-untyped-def]
-    spec = ContentSpec.parse(content)
-    pool = bytearray()
-    entries = []
-    for index in range(nr_pages):
-        data = lz4.block.compress(spec.page(seed, index), store_size=False)
-        entries.append((len(pool), len(pool) + len(data)))
-        pool += data
-    view = memoryview(pool)
+def _keep(view: memoryview, entries: list[tuple[int, int]], arena: memoryview) -> list[bytes]:
     decompress = lz4.block.decompress
-    pages: list[bytes] = []
-    arena = memoryview(new_arena(nr_pages))
-    release_free_memory()
+    pages = []
+    for start, end in entries:
+        pages.append(decompress(view[start:end], PAGE_SIZE))
+    return pages
 
-    def keep() -> None:
-        for start, end in entries:
-            pages.append(decompress(view[start:end], PAGE_SIZE))
 
-    def throw_away() -> None:
-        for start, end in entries:
-            decompress(view[start:end], PAGE_SIZE)
+def _throw_away(view: memoryview, entries: list[tuple[int, int]], arena: memoryview) -> None:
+    decompress = lz4.block.decompress
+    for start, end in entries:
+        decompress(view[start:end], PAGE_SIZE)
 
-    def copy() -> None:
-        offset = 0
-        for start, end in entries:
-            arena[offset : offset + PAGE_SIZE] = decompress(view[start:end], PAGE_SIZE)
-            offset += PAGE_SIZE
 
-    return {"keep": keep, "throw away": throw_away, "copy": copy}[what]
+def _copy(view: memoryview, entries: list[tuple[int, int]], arena: memoryview) -> None:
+    decompress = lz4.block.decompress
+    offset = 0
+    for start, end in entries:
+        arena[offset : offset + PAGE_SIZE] = decompress(view[start:end], PAGE_SIZE)
+        offset += PAGE_SIZE
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ def during_reclaim(seed: int, size: int, content: str, repeat: int) -> None:
                 raise SystemExit("memory.reclaim failed")
         ratios.append(percentile(busy, 0.99) / percentile(idle, 0.99))
         for name, values in (("idle", idle), (f"during reclaim ({seconds:.1f} s)", busy)):
-            shown = "  ".join(f"{label} {percentile(values, share) * 1e6:8.0f} us" for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1)))
+            shares = (("p50", 0.5), ("p99", 0.99), ("max", 1))
+            shown = "  ".join(f"{label} {percentile(values, share) * 1e6:8.0f} us" for label, share in shares)
             print(f"{'read, ' + name:<34} n={len(values):<8} {shown}")
     print(f"{'p99 during reclaim / p99 idle':<34} n={repeat:<8} best {min(ratios):.1f}  median {statistics.median(ratios):.1f}")
 

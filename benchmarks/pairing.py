@@ -8,9 +8,24 @@ import statistics
 import time
 from collections.abc import Callable
 
+import lz4.block
+
 from fakecg.abi.units import parse_size
+from fakecg.workload.content import ContentSpec
 
 PAGE_SIZE = 4096
+
+
+def compressed_pages(content: str, seed: int, nr_pages: int) -> tuple[memoryview, list[tuple[int, int]]]:
+    """Compressed pages side by side, and where each starts and ends: what a bare loop reads."""
+    spec = ContentSpec.parse(content)
+    pool = bytearray()
+    entries = []
+    for index in range(nr_pages):
+        data = lz4.block.compress(spec.page(seed, index), store_size=False)
+        entries.append((len(pool), len(pool) + len(data)))
+        pool += data
+    return memoryview(pool), entries
 
 
 def arguments(description: str, *, size: str = "64M", repeat: int = 5) -> argparse.Namespace:
@@ -23,13 +38,13 @@ def arguments(description: str, *, size: str = "64M", repeat: int = 5) -> argpar
     return parser.parse_args()
 
 
-def timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[..., object], *arguments: object) -> float:
     """Seconds one call takes, without garbage collection in between."""
     gc.collect()
     gc.disable()
     try:
         start = time.perf_counter()
-        work()
+        work(*arguments)
         return time.perf_counter() - start
     finally:
         gc.enable()
