@@ -94,8 +94,7 @@ def _loop(
     failures = attempts = 0
     cursor = target.writeback_cursor if persistent else None
     while True:
-        if interruptible:
-            yield SIGNAL_POINT
+        yield SIGNAL_POINT if interruptible else None
         if persistent:
             cursor = target.writeback_cursor
         cursor = target.next_descendant_pre(cursor)

@@ -32,5 +32,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if recorded:
         terminalreporter.section("recorded rows that come out as recorded")
         for file in sorted(recorded):
-            share = 100 * matched[file] / recorded[file]
+            share = 100 * matched[file] / max(1, recorded[file])
             terminalreporter.write_line(f"{file:28} {matched[file]:5} of {recorded[file]:5}  {share:5.1f} %")

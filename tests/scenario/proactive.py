@@ -139,6 +139,13 @@ class PoolMachine:
         key = "source=zswap" if self.version == "v5" else "zswap_writeback_only"
         return "memory.reclaim", f"{text} {key}"
 
+    def work(self, group: str, text: str) -> Generator[Any, None, Any]:
+        """A request, to be run step by step."""
+        name, data = self.command(text)
+        row, css = self.host.lookup(group).lookup_file(name.encode())
+        steps: Generator[Any, None, Any] = row.write(css, data.encode(), OpenFile(row, css, ROOT_CALLER, ROOT_CALLER))
+        return steps
+
     def clear(self, group: str, nr_calls: int) -> dict[str, Any]:
         """Take the referenced bits by small requests, as the recordings did; returns what they say about it."""
         before = self.counters(group)["zswpwb"]
@@ -151,7 +158,8 @@ class PoolMachine:
         return {"calls": nr_calls, "results": results, "written": after["zswpwb"] - before, "entries": after["zswapped"]}
 
     def counters(self, group: str) -> dict[str, int]:
-        """What a row compares: pages, but bytes of zswap and of the byte counter."""
+        """What a row compares: pages, but bytes of zswap and of the byte counter; memory.current without what was charged in advance."""
+        self.machine.stock.drain()
         opened = self.host.group(group)
         stat = opened.stat
         values = {name: stat[name] for name in ("zswpwb", "zswpin", "zswpout", "zswap", "workingset_refault_anon")}
@@ -173,13 +181,8 @@ class PoolMachine:
         return hog
 
 
-def alternate(machine: PoolMachine, group: str, requests: Sequence[str]) -> list[int]:
-    """Requests by processes on several CPUs, each a step faster than the one before; returns their errnos."""
-    works = []
-    for text in requests:
-        name, data = machine.command(text)
-        row, css = machine.host.lookup(group).lookup_file(name.encode())
-        works.append(row.write(css, data.encode(), OpenFile(row, css, ROOT_CALLER, ROOT_CALLER)))
+def alternate(machine: PoolMachine, works: Sequence[Generator[Any, None, Any]]) -> list[int]:
+    """Run processes on several CPUs, each a step faster than the one before; returns their errnos."""
     exits = dict.fromkeys(range(len(works)), 0)
     running = list(exits)
     with machine.host.lock:
@@ -251,6 +254,13 @@ class Hog:
         self.command()
         self.touch(self.maps[0], start, stop)
 
+    def faults(self, *, backward: bool = False) -> Generator[Any, None, None]:
+        """Reads of the first mapping, one page after another, to be run step by step."""
+        memory, space = self.guest.host.task_memory, self.maps[0]
+        for page in range(space.nr_pages)[:: -1 if backward else 1]:
+            yield from memory.touch_range(self.task, space, page, page + 1, False)
+            yield None
+
     def pageout(self, start: int = 0, stop: int | None = None, index: int = 0) -> int:
         """madvise(MADV_PAGEOUT) of pages of a mapping; returns how many went."""
         space = self.maps[index]
@@ -264,6 +274,11 @@ class Hog:
             if stop > first:
                 self._run(memory.pageout(self.task, space, first, stop))
                 nr_pages -= stop - first
+
+    def store_own(self, nr_pages: int) -> None:
+        """Exactly so many of the process's own pages are in zswap."""
+        self.command()
+        self.pageout_own(nr_pages)
 
     def exit(self) -> None:
         """The process ends."""

@@ -121,7 +121,7 @@ def test_two_writers_at_once(file: str, rows: Rows) -> None:
     for row in scenario(file, "q29_two_writers")["rows"]:
         pool = Pool(FILES[file], row["entries_before"], clear_calls=nr_clear_calls(FILES[file], row["entries_before"]))
         before = pool.machine.counters(GROUP)
-        exits = alternate(pool.machine, GROUP, [row["request"]] * 2)
+        exits = alternate(pool.machine, [pool.machine.work(GROUP, row["request"]) for _ in range(2)])
         changes = difference(before, pool.machine.counters(GROUP))
         recorded = {"exits": row["exit (0 success, 11 EAGAIN)"], "written": row["written"], "counter": row["counter"]}
         rows.check(
