@@ -1,4 +1,7 @@
-"""docs/files.md: every interface file, made from the rows that declare them. ``python -m fakecg.cli.docs`` rewrites it."""
+"""Pages made from the code; ``python -m fakecg.cli.docs`` rewrites them.
+
+docs/files.md is made from the rows that declare the interface files; the tables of docs/command-line.md are in command_line_docs.py.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from fakecg.abi.profile import DEFAULT_PROFILE, PROACTIVE_VERSIONS, PROFILES, Features
 from fakecg.cgroup.cftype import ControlFile
+from fakecg.cli import command_line_docs
 from fakecg.feature_list import file_tables
 from fakecg.mm.system_files import SYSTEM_FILES
 
@@ -69,13 +73,13 @@ def render() -> str:
 
 
 def main() -> int:
-    """Rewrite the page; the exit code tells whether it was up to date."""
-    text = render()
-    if PATH.exists() and PATH.read_text(encoding="utf-8") == text:
-        return 0
-    PATH.write_text(text, encoding="utf-8")
-    print(f"{PATH}: rewritten", file=sys.stderr)
-    return 1
+    """Rewrite the pages that are out of date."""
+    command_line = command_line_docs.PATH
+    for path, text in ((PATH, render()), (command_line, command_line_docs.render(command_line.read_text(encoding="utf-8")))):
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"{path}: rewritten", file=sys.stderr)
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+from types import ModuleType
 from typing import NoReturn
 
 from fakecg.abi.errors import ControlError, UsageError
@@ -82,7 +83,13 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise UsageError(f"unknown command {name!r} (known: {', '.join(COMMANDS)})")
+    module, parser = command(name)
+    return int(module.run(parser.parse_args(rest)))
+
+
+def command(name: str) -> tuple[ModuleType, Parser]:
+    """Module and parser of a subcommand."""
     module = importlib.import_module(f"fakecg.cli.{name}_command")
     parser = Parser(prog=f"fakecg {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     module.configure(parser)
-    return int(module.run(parser.parse_args(rest)))
+    return module, parser
