@@ -91,6 +91,12 @@ class Tree:
             hog.pageout()
         return hog
 
+    def drop(self, group: str) -> None:
+        """The process of a child ends, the child is removed."""
+        self.hogs.pop(group).exit()
+        self.groups.remove(group)
+        self.machine.host.rmdir(group)
+
     def run(self, action: Action) -> dict[str, Any]:
         """Do something and return its result and the changes of each cgroup."""
         groups = [*self.groups, *(("/",) if action.group == "/" else ())]
@@ -105,10 +111,8 @@ class Tree:
         return {"result": result, "changes": {group: difference(before[group], self.machine.counters(group)) for group in groups}}
 
     def remove(self) -> None:
-        for hog in self.hogs.values():
-            hog.exit()
-        for group in reversed(self.groups[1:]):
-            self.machine.host.rmdir(group)
+        for group in list(self.hogs):
+            self.drop(group)
         self._renew_parent()
 
 
