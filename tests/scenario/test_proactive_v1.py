@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from pools import GROUP, Action, Tree, check_step, scenario
+from pools import GROUP, OWN, Action, Tree, check_step, scenario
 from proactive import FILES, PAGE_SIZE, Hog, result_of
 from rows import Rows
 
@@ -216,7 +216,7 @@ def test_a_page_stored_again_is_young_again(file: str, rows: Rows) -> None:
     # 512 pages were read and moved out again; the others are pages of the process itself.
     nr_read = 512
     tree = Tree("v1", {})
-    hog = tree.add(GROUP, 0, own=again - nr_read + 1)
+    hog = tree.add(GROUP, 0, own=max(OWN, again - nr_read + 1))
     hog.map(old + nr_read, "half")
     hog.store_own(again - nr_read)
     hog.pageout()
