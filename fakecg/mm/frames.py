@@ -85,8 +85,8 @@ class Frames:
             return [(0, pages)]
         return [(node, list(group)) for node, group in groupby(pages, key=machine.table.node.__getitem__)]
 
-    def free(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> None:
-        """Pages of one memcg and node leave memory."""
+    def free(self, memcg: MemCgroup, node: int, pages: Sequence[int], *, uncharge: bool = True) -> None:
+        """Pages of one memcg and node leave memory; uncharging them can be left to the caller."""
         machine = self.machine
         flags = machine.table.flags
         if isinstance(pages, range):
@@ -99,7 +99,7 @@ class Frames:
         nr_pages = len(pages)
         machine.nodes[node].nr_free += nr_pages
         machine.vm.pgfree += nr_pages
-        if not memcg.is_root:
+        if uncharge and not memcg.is_root:
             memcg.memory.uncharge(nr_pages)
             if not memcg.online:
                 machine.release_if_unused(memcg)

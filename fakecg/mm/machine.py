@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from fakecg.abi.errors import NoMemory, UsageError
 from fakecg.abi.stat import KERNEL_PAGES, vector_width
 from fakecg.cgroup.rstat import RstatTree
-from fakecg.mm.charge import Stock, try_charge
+from fakecg.mm.charge import Stock, note_over_high, try_charge
 from fakecg.mm.folio_batch import LruBatches
 from fakecg.mm.frames import Frames
 from fakecg.mm.kswapd import Node, default_min_free_kbytes
-from fakecg.mm.memcontrol import MemCgroup
-from fakecg.mm.mm_struct import ChargeContext
+from fakecg.mm.memcontrol import MEMCG_MAX, MemCgroup
+from fakecg.mm.mm_struct import ChargeContext, MmStruct
 from fakecg.mm.page_counter import PageCounter
 from fakecg.mm.page_table import PageTable
 from fakecg.mm.spaces import AddressSpaces
@@ -54,6 +54,7 @@ class Machine:
         works: kernel threads with something to do; the host steps them beside its own work.
         lru_batches: those with pages that wait for their list, in the order they began to.
         reclaim_cost_ns: total cost of reclaim so far; a stall is the difference over it.
+        reclaimer: the task of a cgroup that reclaims at a limit just now; None for anyone else.
         log, report_io_error, report_bug: where messages go.
     """
 
@@ -100,6 +101,7 @@ class Machine:
         self.lru_batches: dict[LruBatches, None] = {}
         self._flushed_ns = 0
         self.reclaim_cost_ns = 0
+        self.reclaimer: MmStruct | None = None
         self.on_swap_io: Callable[[Cgroup, int, bool], None] = lambda cgroup, nr_bytes, is_write: None
         self.log: Callable[[str], None] = _discard
         self.report_io_error: Callable[[str], None] = _discard
@@ -219,7 +221,10 @@ class Machine:
                 self.release_if_unused(memcg)
 
     def account_kernel_pages(self, memcg: MemCgroup, change: int) -> None:
-        """Charge, whatever the limits, or uncharge kernel memory. Source: obj_cgroup_charge_pages, obj_cgroup_uncharge_pages."""
+        """Charge, whatever the limits, or uncharge kernel memory.
+
+        Source: obj_cgroup_charge_pages, obj_cgroup_uncharge_pages, the force label of try_charge_memcg.
+        """
         memcg.rstat.add(KERNEL_PAGES, change)
         if memcg.is_root:
             return
@@ -234,8 +239,15 @@ class Machine:
                 change -= nr_taken
             elif memcg.memory.try_charge(64) is None:
                 stock.refill(memcg, 64)
+                if self.reclaimer is not None:
+                    note_over_high(memcg, self.reclaimer, 64)
             else:
-                memcg.memory.charge(change)
+                # Reclaim that compresses must not wait for itself: a page beyond the limit is charged all the same, and counts as one.
+                over = memcg.memory.try_charge(change)
+                if over is not None:
+                    limited = self.memcg_of_counter(memcg, over)
+                    limited.event(MEMCG_MAX, change - limited.margin_pages())
+                    memcg.memory.charge(change)
                 return
 
     def move_kernel_pages(self, memcg: MemCgroup, parent: MemCgroup, nr_bytes: int, nr_pages: int) -> None:

@@ -115,13 +115,16 @@ def _free_anon_pages(
         return _free_anon_batch(machine, lruvec, pages, kinds, sc, result)
     flags = machine.table.flags
     refused: list[int] = []
+    before = result.nr_reclaimed
     for page in pages:
-        refused += _free_anon_batch(machine, lruvec, range(page, page + 1), {flags[page]}, sc, result)
+        refused += _free_anon_batch(machine, lruvec, range(page, page + 1), {flags[page]}, sc, result, uncharge=False)
+    # Source: shrink_folio_list, mem_cgroup_uncharge_folios of the whole batch: until then it counts against the limits.
+    machine.uncharge_pages(lruvec.memcg, result.nr_reclaimed - before)
     return refused
 
 
 def _free_anon_batch(
-    machine: Machine, lruvec: Lruvec, pages: Sequence[int], kinds: set[int], sc: ScanControl, result: ShrinkResult
+    machine: Machine, lruvec: Lruvec, pages: Sequence[int], kinds: set[int], sc: ScanControl, result: ShrinkResult, *, uncharge: bool = True
 ) -> list[int]:
     """Give each page a slot, unmap it, write it out if its slot does not hold it yet, free it; returns pages that stay."""
     table, memcg = machine.table, lruvec.memcg
@@ -165,14 +168,14 @@ def _free_anon_batch(
             pages = [page for page in pages if page not in staying]
     if pages:
         memcg.rstat.add(lruvec.stat_base + NR_SWAPCACHE, -len(pages))
-        _free(machine, lruvec, pages, sc, result)
+        _free(machine, lruvec, pages, sc, result, uncharge=uncharge)
     return refused
 
 
-def _free(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc: ScanControl, result: ShrinkResult) -> None:
+def _free(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc: ScanControl, result: ShrinkResult, *, uncharge: bool = True) -> None:
     """Remove pages from memory, leaving shadows. Source: __remove_mapping."""
     workingset.eviction(machine, sc.target, lruvec.node, pages)
-    machine.frames.free(lruvec.memcg, lruvec.node, pages)
+    machine.frames.free(lruvec.memcg, lruvec.node, pages, uncharge=uncharge)
     machine.charge_cost(len(pages) * machine.cost.reclaim_ns)
     result.nr_reclaimed += len(pages)
 
@@ -183,4 +186,3 @@ def _give_back_slots(machine: Machine, lruvec: Lruvec, pages: list[int]) -> None
     mapped = [page for page in pages if table.slot[page] and table.flags[page] & MAPPED]
     if mapped and lruvec.memcg.swap_is_full():
         machine.swap_cache.free_slots(mapped)
-
