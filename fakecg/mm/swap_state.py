@@ -12,22 +12,20 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from fakecg.abi.errors import NoMemory
+from fakecg.abi.errors import DataLost, NoMemory
 from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO
 from fakecg.mm import workingset
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import ACTIVE, DIRTIED, DIRTY, MAPPED, RESIDENT, WORKINGSET, WRITE_ENDED, WRITE_STARTED, as_run, column
+from fakecg.mm.zswap import ZERO_PAGE
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
     from fakecg.mm.folio_batch import LruBatches
     from fakecg.mm.machine import Machine
     from fakecg.mm.swapfile import SwapDevice
-
-PAGE_SIZE = 4096
-_ZERO_PAGE = bytes(PAGE_SIZE)
 
 
 def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
@@ -81,6 +79,7 @@ class SwapCache:
 
         Raises:
             NoMemory: a page does not fit into memory or its cgroup; the device stays in use. Source: swapfile.c:try_to_unuse.
+            DataLost: a page cannot be read; it stays where it is, and the device in use. The kernel goes on and poisons the page's pte.
         """
         machine = self.machine
         table, swap = machine.table, machine.swap
@@ -100,7 +99,12 @@ class SwapCache:
                 if swap.page[slot] != page or table.flags[page] & RESIDENT:
                     machine.uncharge_pages(memcg, 1)
                     continue
-                self.read_pages(memcg, (page,), None)
+                try:
+                    self.read_pages(memcg, (page,), None)
+                except DataLost:
+                    machine.uncharge_pages(memcg, 1)
+                    device.refuses = False
+                    raise
                 nr_pages += 1
             self.free_slots((page,))
             yield None
@@ -179,7 +183,7 @@ class SwapCache:
         data = machine.frames.contents(pages)
         slots = as_run(list(table.slots_of(pages)))
         charged = self._swap_owner(memcg)
-        zeroes = [index for index, item in enumerate(data) if item == _ZERO_PAGE] if _ZERO_PAGE in data else []
+        zeroes = [index for index, item in enumerate(data) if item == ZERO_PAGE] if ZERO_PAGE in data else []
         if zeroes:
             for index in zeroes:
                 swap.zeromap[slots[index]] = 1
@@ -353,7 +357,7 @@ class SwapCache:
                 if zswap.has(slot):
                     continue
                 if swap.zeromap[slot]:
-                    data: Buffer = _ZERO_PAGE
+                    data: Buffer = ZERO_PAGE
                     item = SWPIN_ZERO
                     machine.vm.swpin_zero += 1
                     outcome.cost_ns += machine.cost.zero_fill_ns

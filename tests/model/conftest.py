@@ -1,0 +1,18 @@
+"""How long the model tests run: HYPOTHESIS_PROFILE=ci (a few thousand steps, the same every time) or nightly (many, others each time)."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_COMMON = {
+    "deadline": None,
+    "stateful_step_count": 50,
+    # A step computes every counter anew; that is what it is for.
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    "print_blob": True,
+}
+settings.register_profile("ci", settings(max_examples=50, derandomize=True, database=None, **_COMMON))
+settings.register_profile("nightly", settings(max_examples=500, **_COMMON))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
