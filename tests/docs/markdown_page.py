@@ -45,11 +45,12 @@ class Block:
 
 @dataclass(slots=True)
 class Example:
-    """Something to run and what it must print."""
+    """Something to run and what it must print; ``expected_line`` is where that stands, or would stand in a ``console`` fence."""
 
     source: str
     line: int
     expected: str = ""
+    expected_line: int = 0
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ def parse(path: Path) -> Page:
             page.programs.append(Example(block.text, block.line))
         elif block.language == "text" and follows and page.blocks[-1].language == "python":
             page.programs[-1].expected = block.text
+            page.programs[-1].expected_line = block.line
         page.blocks.append(block)
     return page
 
@@ -93,7 +95,27 @@ def _commands(block: Block) -> list[Example]:
             examples[-1].source += line[2:] + "\n"
         else:
             examples[-1].expected += line + "\n"
+    for example in examples:
+        example.expected_line = example.line + example.source.count("\n")
     return examples
+
+
+def with_outputs(page: Page, outputs: list[tuple[Example, str]]) -> tuple[str, list[Example]]:
+    """The page's text with these outputs instead of those it has, and the examples for which that has to be done by hand.
+
+    Those are the ones whose output on the page has ``...``, and Python blocks without a place for what they print.
+    """
+    lines = page.path.read_text(encoding="utf-8").splitlines(keepends=True)
+    by_hand = []
+    for example, output in sorted(outputs, key=lambda each: -each[0].line):
+        if matches(example.expected, output):
+            continue
+        if "..." in example.expected or not example.expected_line:
+            by_hand.append(example)
+            continue
+        start = example.expected_line - 1
+        lines[start : start + example.expected.count("\n")] = output.splitlines(keepends=True)
+    return "".join(lines), by_hand[::-1]
 
 
 def matches(expected: str, actual: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from fakecg.abi.errors import UsageError
 from fakecg.fs import mountpoint
 
 PATIENCE_S = 60
+#: Set-up and other long work, which is not run.
+_MAKE = re.compile(r"make( [\w-]+)+\n")
 #: What a page may name as if it were run at the top of the repository.
 VISIBLE = ("Makefile", "examples", "mount.py", "tests", "pyproject.toml")
 _MARK = "-- end of a documented command --"
@@ -61,6 +64,11 @@ def _unmount_all(directory: Path) -> None:
         if entry.mount_point.startswith(f"{directory}/"):
             with contextlib.suppress(UsageError):
                 mountpoint.detach(entry.mount_point)
+
+
+def runnable(commands: Sequence[Example]) -> list[Example]:
+    """All but make."""
+    return [example for example in commands if not _MAKE.fullmatch(example.source)]
 
 
 def run_commands(examples: Sequence[Example], directory: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from markdown_page import matches, parse
+from markdown_page import matches, parse, with_outputs
 from page_session import page_directory, run_commands, run_programs
 
 TEXT = """# Page
@@ -52,6 +52,7 @@ def test_a_page_is_run_as_it_reads(tmp_path: Path) -> None:
     path.write_text(TEXT)
     page = parse(path)
     assert [command.line for command in page.commands] == [4, 6, 12, 34]
+    assert [command.expected_line for command in page.commands] == [5, 10, 13, 35]
     assert page.commands[1].source == "echo $?\ncat <<END\ntwo\nEND\n"
     work = tmp_path / "work"
     work.mkdir()
@@ -73,6 +74,17 @@ def test_a_failing_block_shows_where(tmp_path: Path) -> None:
         (output,) = run_programs(page, directory)
     assert 'File "page.md", line 5' in output
     assert "ZeroDivisionError" in output
+
+
+def test_outputs_can_be_put_in(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(TEXT)
+    page = parse(path)
+    first, second, _, last = page.commands
+    outputs = [(first, "1\n2\n"), (second, ""), (last, "something else\n"), (page.programs[0], "2\n"), (page.programs[1], "4\n")]
+    text, by_hand = with_outputs(page, outputs)
+    assert text == TEXT.replace("false\none\n", "false\n1\n2\n").replace("> END\n1\ntwo\n", "> END\n").replace("\n3\n", "\n4\n")
+    assert by_hand == [page.programs[0], last]
 
 
 @pytest.mark.parametrize(
