@@ -14,7 +14,6 @@ from fakecg.mm.arena import release_free_memory
 if TYPE_CHECKING:
     from fakecg.mm.mm_struct import MmStruct
 
-PAGE_SIZE = 4096
 Buffer = bytes | memoryview
 #: Memory of taken frames goes back to the operating system after this many pages.
 _RELEASE_PAGES = 16384
@@ -76,6 +75,7 @@ class SyntheticAddressSpace:
         readahead: the window of the last swap readahead: faulting page, size, hits (vm_area_struct.swap_readahead_info).
         ahead: pages read ahead and not used yet (PG_readahead).
         dirty: dirty pages of a file, in the order they were dirtied.
+        met_by_reclaim: those of them that reclaim would have freed (PG_reclaim).
     """
 
     _nr_taken = 0
@@ -105,6 +105,7 @@ class SyntheticAddressSpace:
         self.readahead = (0, 0, 4)
         self.ahead: set[int] = set()
         self.dirty: list[int] = []
+        self.met_by_reclaim: set[int] = set()
         self._frames: list[Buffer | None] = [None] * nr_pages
 
     def contents(self, pages: Sequence[int]) -> list[Buffer]:

@@ -3,8 +3,8 @@
 Mirrors the read and write paths of mm/filemap.c and folio_mark_accessed of mm/swap.c. A file is an address space without a mapper; its
 pages are charged to whoever reads them in first.
 
-Simplified: no readahead window for files (each page is read when it is asked for), and dirty pages become clean when the flusher's
-interval is over.
+Simplified: no readahead window for files (each page is read when it is asked for), and dirty pages become clean at once when the flusher's
+interval is over, or when reclaim wakes it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fakecg.abi.stat import NR_FILE_DIRTY, NR_FILE_PAGES
 from fakecg.mm import workingset
 from fakecg.mm.charge import handle_over_high
+from fakecg.mm.flusher import flush
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import ACTIVE, DIRTY, REFERENCED, RESIDENT
 
@@ -110,16 +111,3 @@ def _dirty(machine: Machine, file: SyntheticAddressSpace, page: int) -> None:
     if not file.dirty:
         machine.timers.add(machine.clock.now_ns() + _FLUSH_NS, lambda: flush(machine, file))
     file.dirty.append(page)
-
-
-def flush(machine: Machine, file: SyntheticAddressSpace) -> None:
-    """Write a file's dirty pages out; they are clean and reclaimable now."""
-    table = machine.table
-    for page in file.dirty:
-        if table.flags[page] & (RESIDENT | DIRTY) != RESIDENT | DIRTY:
-            continue
-        table.flags[page] &= ~DIRTY
-        memcg = machine.memcgs[table.memcg[page]]
-        memcg.rstat.add(memcg.lruvecs[table.node[page]].stat_base + NR_FILE_DIRTY, -1)
-        machine.vm.nr_written += 1
-    file.dirty.clear()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import NoMemory, UsageError
 from fakecg.abi.stat import KERNEL_PAGES, vector_width
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.cgroup.rstat import RstatTree
 from fakecg.mm.charge import Stock, note_over_high, try_charge
 from fakecg.mm.folio_batch import LruBatches
@@ -54,6 +55,7 @@ class Machine:
         works: kernel threads with something to do; the host steps them beside its own work.
         lru_batches: those with pages that wait for their list, in the order they began to.
         reclaim_cost_ns: total cost of reclaim so far; a stall is the difference over it.
+        flusher_running: dirty file pages are being written out.
         reclaimer: the task of a cgroup that reclaims at a limit just now; None for anyone else.
         log, report_io_error, report_bug: where messages go.
     """
@@ -101,6 +103,7 @@ class Machine:
         self.lru_batches: dict[LruBatches, None] = {}
         self._flushed_ns = 0
         self.reclaim_cost_ns = 0
+        self.flusher_running = False
         self.reclaimer: MmStruct | None = None
         self.on_swap_io: Callable[[Cgroup, int, bool], None] = lambda cgroup, nr_bytes, is_write: None
         self.log: Callable[[str], None] = _discard
@@ -266,7 +269,7 @@ class Machine:
 
     def account_io(self, memcg: MemCgroup, nr_pages: int, is_write: bool) -> None:
         """Swap traffic of a cgroup's pages, for io.stat."""
-        self.on_swap_io(memcg.cgroup, nr_pages * 4096, is_write)
+        self.on_swap_io(memcg.cgroup, nr_pages * PAGE_SIZE, is_write)
 
     def charge_cost(self, cost_ns: int) -> None:
         """Reclaim took this long."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.stat import NR_ANON_MAPPED, NR_FILE_MAPPED, NR_FILE_PAGES, NR_SWAPCACHE, PGACTIVATE
 from fakecg.mm import workingset
+from fakecg.mm.flusher import wake_flusher
 from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, REFERENCED, UNMAP, UNREFERENCE, WRITEBACK, YOUNG
 
 if TYPE_CHECKING:
@@ -88,12 +89,15 @@ def _check_references(machine: Machine, pages: Sequence[int], sc: ScanControl) -
 
 
 def _free_file_pages(machine: Machine, lruvec: Lruvec, pages: Sequence[int], sc: ScanControl, result: ShrinkResult) -> list[int]:
-    """Drop clean page cache; dirty pages are activated and wait for the flusher."""
+    """Drop clean page cache; dirty pages are activated and wait for the flusher, which is woken if there are no others."""
     flags = machine.table.flags
     refused = [page for page in pages if flags[page] & DIRTY]
     if refused:
         for page in refused:
             flags[page] |= ACTIVE
+            machine.frames.space_of(page).met_by_reclaim.add(page)
+        if len(refused) == len(pages):
+            wake_flusher(machine)
         machine.vm.nr_vmscan_immediate_reclaim += len(refused)
         pages = [page for page in pages if not flags[page] & DIRTY]
         if not pages:
