@@ -7,7 +7,7 @@ the way in the same three are looked at. A page is in the swap cache while it is
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from fakecg.mm.swapfile import SwapDevice
 
 
-def _runs(slots: Sequence[int]) -> list[tuple[int, int]]:
-    """Positions start..stop-1 of neighbouring slots."""
-    if isinstance(slots, range):
+def _runs(slots: Sequence[int], borders: Collection[int]) -> list[tuple[int, int]]:
+    """Positions start..stop-1 of neighbouring slots of one device. ``borders``: first slots of devices."""
+    if isinstance(slots, range) and not any(border in slots[1:] for border in borders):
         return [(0, len(slots))]
     runs = []
     start = 0
     for position in range(1, len(slots) + 1):
-        if position == len(slots) or slots[position] != slots[position - 1] + 1:
+        if position == len(slots) or slots[position] != slots[position - 1] + 1 or slots[position] in borders:
             runs.append((start, position))
             start = position
     return runs
@@ -219,7 +219,7 @@ class SwapCache:
         table, swap = machine.table, machine.swap
         nr_written = 0
         resident = machine.memcgs[table.memcg[pages[0]]]
-        for start, stop in _runs(slots):
+        for start, stop in _runs(slots, [device.first_slot for device in swap.devices]):
             batch, first = pages[start:stop], slots[start]
             try:
                 swap.device_of(first).write(first, data[start:stop])
