@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fakecg.abi.profile import Features
-
-PAGE = 4096
+from fakecg.abi.units import PAGE_SIZE
 
 # Items kept once per memcg.
 (
@@ -115,7 +114,7 @@ class StatRow:
 
 
 def _state(key: str, *items: int, numa: bool = True) -> StatRow:
-    return StatRow(key, node_items=items, unit=PAGE, in_numa_stat=numa)
+    return StatRow(key, node_items=items, unit=PAGE_SIZE, in_numa_stat=numa)
 
 
 def _node_event(key: str, *items: int, numa: bool = True) -> StatRow:
@@ -149,19 +148,19 @@ def memory_stat_rows(features: Features) -> tuple[StatRow, ...]:
     rows = [
         _state("anon", NR_ANON_MAPPED),
         _state("file", NR_FILE_PAGES),
-        StatRow("kernel", memcg_items=(KERNEL_PAGES,), unit=PAGE),
+        StatRow("kernel", memcg_items=(KERNEL_PAGES,), unit=PAGE_SIZE),
         _state("kernel_stack"),
         _state("pagetables"),
         _state("sec_pagetables"),
         StatRow("percpu", memcg_items=(PERCPU_BYTES,)),
-        StatRow("sock", memcg_items=(SOCK_PAGES,), unit=PAGE),
-        StatRow("vmalloc", memcg_items=(VMALLOC_PAGES,), unit=PAGE, in_numa_stat=profile.has_moved_vmscan_stat),
+        StatRow("sock", memcg_items=(SOCK_PAGES,), unit=PAGE_SIZE),
+        StatRow("vmalloc", memcg_items=(VMALLOC_PAGES,), unit=PAGE_SIZE, in_numa_stat=profile.has_moved_vmscan_stat),
         _state("shmem"),
         StatRow("zswap", memcg_items=(ZSWAP_BYTES,)),
-        StatRow("zswapped", memcg_items=(ZSWAPPED_PAGES,), unit=PAGE),
+        StatRow("zswapped", memcg_items=(ZSWAPPED_PAGES,), unit=PAGE_SIZE),
     ]
     if profile.has_incomp_stat:
-        rows.append(StatRow("zswap_incomp", memcg_items=(ZSWAP_INCOMP_PAGES,), unit=PAGE))
+        rows.append(StatRow("zswap_incomp", memcg_items=(ZSWAP_INCOMP_PAGES,), unit=PAGE_SIZE))
     if features.counts_proactive_bytes:
         rows.append(_event("zswpwb_proactive_b", ZSWPWB_PROACTIVE_BYTES))
     rows += [

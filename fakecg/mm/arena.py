@@ -7,7 +7,8 @@ import ctypes
 import mmap
 from functools import cache
 
-PAGE_SIZE = 4096
+from fakecg.abi.units import PAGE_SIZE
+
 #: Not in the mmap module; the same number on every Linux architecture but a few that never ran Python 3.11.
 _MAP_NORESERVE = 0x4000
 _MADV_POPULATE_WRITE = 23

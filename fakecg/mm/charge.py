@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from fakecg.cgroup.cftype import SIGNAL_POINT, Steps
 from fakecg.mm import oom_kill
-from fakecg.mm.memcontrol import MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM, MEMCG_SWAP_HIGH, MemCgroup
+from fakecg.mm.lruvec import SWAP_CLUSTER_MAX
+from fakecg.mm.memcontrol import MEMCG_CHARGE_BATCH, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM, MEMCG_SWAP_HIGH, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext, MmStruct
-from fakecg.mm.reclaim_ahead import SWAP_CLUSTER_MAX
 from fakecg.mm.vmscan import ReclaimSteps, try_to_free_mem_cgroup_pages
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
 
-MEMCG_CHARGE_BATCH = 64
 MAX_RECLAIM_RETRIES = 16
 #: Jiffies a second; the unit of the throttle formula.
 HZ = 250

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fakecg.abi.errors import InvalidInput
-from fakecg.abi.units import PAGE_COUNTER_MAX, kstrip, kstrtoint, page_counter_memparse
+from fakecg.abi.units import PAGE_COUNTER_MAX, PAGE_SIZE, kstrip, kstrtoint, page_counter_memparse
 from fakecg.cgroup.cftype import ControlFile, OpenFile, Steps
 from fakecg.mm.memcontrol import MemCgroup
-
-PAGE_SIZE = 4096
 
 
 def show_limit(nr_pages: int) -> str:
@@ -39,7 +37,12 @@ def limit(
 
 
 def flag(
-    name: str, get: Callable[[MemCgroup], int], put: Callable[[MemCgroup, int], None], summary: str, *, on_root: bool = False,
+    name: str,
+    get: Callable[[MemCgroup], int],
+    put: Callable[[MemCgroup, int], None],
+    summary: str,
+    *,
+    on_root: bool = False,
     delegatable: bool = False,
 ) -> ControlFile:
     """0 or 1. Errors: EINVAL, ERANGE on overflow. Source: memcontrol.c:memory_oom_group_write."""

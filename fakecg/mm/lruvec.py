@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LRU_INACTIVE_ANON, LRU_ACTIVE_ANON, LRU_INACTIVE_FILE, LRU_ACTIVE_FILE = range(4)
 EVICTABLE_LRUS = (LRU_INACTIVE_ANON, LRU_ACTIVE_ANON, LRU_INACTIVE_FILE, LRU_ACTIVE_FILE)
 LRU_ACTIVE = 1
+#: Pages of a batch of reclaim, and the pages that one page of I/O weighs.
+SWAP_CLUSTER_MAX = 32
 LRU_FILE = 2
 
 # The counters of the lists stand first in a node's block, in list order.

@@ -9,14 +9,14 @@ one independent block takes the same path, and the block is cut out of it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 import lz4.block
 import lz4.frame
 
-PAGE_SIZE = 4096
-Compressor = Callable[[Sequence[bytes | memoryview]], list[bytes | memoryview]]
+from fakecg.abi.units import PAGE_SIZE
 
 #: Of a frame: magic, flags, block size code, header checksum; then the block's length. Behind the block stands the end mark.
 _HEADER_BYTES = 7 + 4
@@ -27,9 +27,15 @@ _BATCH_PAGES = 1024
 _compress_frame = partial(lz4.frame.compress, store_size=False)
 
 
-def compress_by_frames(pages: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+def compress_by_frames(pages: Sequence[bytes | memoryview], *, stop: bool = False) -> list[bytes | memoryview]:
     """As compress_all, through the package's public functions."""
-    return [frame[_HEADER_BYTES:-_END_BYTES] for frame in map(_compress_frame, pages)]
+    results: list[bytes | memoryview] = []
+    for frame in map(_compress_frame, pages):
+        results.append(frame[_HEADER_BYTES:-_END_BYTES])
+        if stop and len(results[-1]) == PAGE_SIZE:
+            results.pop()
+            break
+    return results
 
 
 def _by_library() -> Compressor:
@@ -45,9 +51,9 @@ def _by_library() -> Compressor:
     address = ctypes.addressof(buffer)
     view = memoryview(buffer)
 
-    def compress_batch(pages: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    def compress_batch(pages: Sequence[bytes | memoryview], *, stop: bool = False) -> list[bytes | memoryview]:
         if len(pages) > _BATCH_PAGES:
-            return compress_by_frames(pages)
+            return compress_by_frames(pages, stop=stop)
         results: list[bytes | memoryview] = []
         start = 0
         for page in pages:
@@ -57,11 +63,25 @@ def _by_library() -> Compressor:
                 end = start + length
                 results.append(view[start:end])
                 start = end
+            elif stop:
+                break
             else:
                 results.append(page)
         return results
 
     return compress_batch
+
+
+class Compressor(Protocol):
+    """Compresses pages."""
+
+    def __call__(self, pages: Sequence[bytes | memoryview], *, stop: bool = False) -> list[bytes | memoryview]:
+        """The lz4 block of each page, good until the next call; a page that does not become smaller comes back as it is.
+
+        Args:
+            stop: end before the first page that does not become smaller.
+        """
+        ...
 
 
 def _best_compressor() -> Compressor:
@@ -71,5 +91,4 @@ def _best_compressor() -> Compressor:
         return compress_by_frames
 
 
-#: The lz4 block of each page, good until the next call; a page that does not become smaller comes back as it is, 4096 bytes long.
 compress_all = _best_compressor()

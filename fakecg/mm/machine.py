@@ -17,7 +17,7 @@ from fakecg.mm.charge import Stock, note_over_high, try_charge
 from fakecg.mm.folio_batch import LruBatches
 from fakecg.mm.frames import Frames
 from fakecg.mm.kswapd import Node, default_min_free_kbytes
-from fakecg.mm.memcontrol import MEMCG_MAX, MemCgroup
+from fakecg.mm.memcontrol import MEMCG_CHARGE_BATCH, MEMCG_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext, MmStruct
 from fakecg.mm.page_counter import PageCounter
 from fakecg.mm.page_table import PageTable
@@ -198,7 +198,7 @@ class Machine:
 
     def charge_without_reclaim(self, memcg: MemCgroup, nr_pages: int) -> bool:
         """Charge pages as charge_pages does, unless a limit, a throttle or a watermark is near."""
-        reach = nr_pages + 64
+        reach = nr_pages + MEMCG_CHARGE_BATCH
         if self.nodes[0].nr_free - reach < self.nodes[0].low_wmark:
             return False
         if memcg.is_root:
@@ -212,8 +212,8 @@ class Machine:
                 stock.nr_pages -= nr_taken
                 nr_pages -= nr_taken
             else:
-                memcg.memory.charge(64)
-                stock.refill(memcg, 64)
+                memcg.memory.charge(MEMCG_CHARGE_BATCH)
+                stock.refill(memcg, MEMCG_CHARGE_BATCH)
         return True
 
     def uncharge_pages(self, memcg: MemCgroup, nr_pages: int) -> None:
@@ -240,10 +240,10 @@ class Machine:
                 nr_taken = min(stock.nr_pages, change)
                 stock.nr_pages -= nr_taken
                 change -= nr_taken
-            elif memcg.memory.try_charge(64) is None:
-                stock.refill(memcg, 64)
+            elif memcg.memory.try_charge(MEMCG_CHARGE_BATCH) is None:
+                stock.refill(memcg, MEMCG_CHARGE_BATCH)
                 if self.reclaimer is not None:
-                    note_over_high(memcg, self.reclaimer, 64)
+                    note_over_high(memcg, self.reclaimer, MEMCG_CHARGE_BATCH)
             else:
                 # Reclaim that compresses must not wait for itself: a page beyond the limit is charged all the same, and counts as one.
                 over = memcg.memory.try_charge(change)

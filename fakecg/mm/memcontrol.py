@@ -29,6 +29,9 @@ MEMCG_LOW, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM, MEMCG_OOM_KILL, MEMCG_OOM_GROUP_KIL
 MEMCG_SWAP_HIGH, MEMCG_SWAP_MAX, MEMCG_SWAP_FAIL = range(6, 9)
 NR_MEMORY_EVENTS = 9
 
+#: Pages that a CPU charges at once and keeps in stock.
+MEMCG_CHARGE_BATCH = 64
+
 
 class ReclaimIterator:
     """Where partial tree walks from one target on one node go on (struct mem_cgroup_reclaim_iter)."""

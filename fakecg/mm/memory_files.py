@@ -9,7 +9,7 @@ from fakecg.abi.errors import Interrupted, NotEnoughProgress
 from fakecg.abi.keyed import flat_keyed
 from fakecg.abi.profile import Features
 from fakecg.abi.stat import NR_NODE_ITEMS, StatRow, memory_stat_rows, node_base
-from fakecg.abi.units import PAGE_SHIFT
+from fakecg.abi.units import PAGE_SHIFT, PAGE_SIZE
 from fakecg.cgroup.cftype import SIGNAL_POINT, ControlFile, OpenFile, Steps
 from fakecg.mm.charge import MAX_RECLAIM_RETRIES, shrink_to_high, shrink_to_max
 from fakecg.mm.folio_batch import lru_add_drain_all
@@ -19,7 +19,6 @@ from fakecg.mm.peak_file import peak
 from fakecg.mm.reclaim_request import ReclaimRequest, parse_reclaim, proactive_writeback
 from fakecg.mm.vmscan import try_to_free_mem_cgroup_pages
 
-PAGE_SIZE = 4096
 _EVENT_KEYS = ("low", "high", "max", "oom", "oom_kill", "oom_group_kill")
 
 
@@ -185,4 +184,3 @@ MEMORY_FILES = (
         summary="Write a size to reclaim that much from the subtree.",
     ),
 )
-

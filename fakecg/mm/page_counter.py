@@ -82,6 +82,15 @@ class PageCounter:
                 counter.propagate_protected_usage()
             counter = counter.parent
 
+    def leaves_no_trace(self, nr_pages: int) -> bool:
+        """Whether a charge that is taken back would meet no limit and set no peak, here or above."""
+        counter: PageCounter | None = self
+        while counter is not None:
+            if counter.usage + nr_pages > min(counter.max, counter.local_watermark) or counter.watchers:
+                return False
+            counter = counter.parent
+        return True
+
     def uncharge(self, nr_pages: int) -> None:
         """Undo a charge."""
         counter: PageCounter | None = self

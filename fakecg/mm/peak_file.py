@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.cgroup.cftype import ControlFile, OpenFile
 from fakecg.mm.memcontrol import MemCgroup
 from fakecg.mm.page_counter import PageCounter
-
-PAGE_SIZE = 4096
 
 
 class PeakWatcher:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import DataLost
 from fakecg.abi.stat import NR_ANON_MAPPED, NR_FILE_DIRTY, NR_FILE_PAGES, NR_SWAPCACHE, NR_WRITEBACK
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.mm.address_space import Content, SyntheticAddressSpace
 from fakecg.mm.folio_batch import lru_add_drain_all
 from fakecg.mm.mm_struct import MmStruct
@@ -49,7 +50,7 @@ class AddressSpaces:
             elif zswap.has(slot):
                 data, where = zswap.decompress(slot), f"zswap, slot {slot}"
             elif swap.zeromap[slot]:
-                data, where = bytes(4096), f"the zero map, slot {slot}"
+                data, where = bytes(PAGE_SIZE), f"the zero map, slot {slot}"
             else:
                 data, where = swap.device_of(slot).read(slot), f"swap, slot {slot}"
             if data != space.expected(page):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from fakecg.abi.keyed import flat_keyed
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.cgroup.cftype import ControlFile
 from fakecg.mm.limit_file import limit, usage
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_HIGH, MEMCG_SWAP_MAX, MemCgroup
 from fakecg.mm.peak_file import peak
-
-PAGE_SIZE = 4096
 
 
 def _put_high(memcg: MemCgroup, nr_pages: int) -> None:
@@ -25,9 +24,7 @@ SWAP_FILES = (
         lambda memcg: memcg.swap.usage * PAGE_SIZE,
         "Swap slots in use, in bytes: on disk, in zswap, all-zero, and those of pages back in memory that kept theirs.",
     ),
-    limit(
-        "memory.swap.high", lambda memcg: memcg.swap.high, _put_high, "Above it, tasks that charge memory are throttled."
-    ),
+    limit("memory.swap.high", lambda memcg: memcg.swap.high, _put_high, "Above it, tasks that charge memory are throttled."),
     limit("memory.swap.max", lambda memcg: memcg.swap.max, _put_max, "Slots the cgroup may use; nothing is freed when lowered."),
     peak("memory.swap.peak", lambda memcg: memcg.swap, "Highest memory.swap.current; any write restarts the mark of this open file."),
     ControlFile(

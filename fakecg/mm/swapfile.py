@@ -16,10 +16,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from fakecg.abi.errors import DataLost, UsageError
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.mm.extents import Extents
 from fakecg.sched.cost import CostModel
-
-PAGE_SIZE = 4096
 
 
 class SwapDevice:

@@ -36,17 +36,18 @@ from fakecg.mm.lruvec import (
     LRU_FILE,
     LRU_INACTIVE_ANON,
     LRU_INACTIVE_FILE,
+    SWAP_CLUSTER_MAX,
     Lruvec,
 )
 from fakecg.mm.memcontrol import MEMCG_LOW, MemCgroup
 from fakecg.mm.page_table import ACTIVE, WORKINGSET, YOUNG
+from fakecg.mm.reclaim_ahead import nr_alike
 from fakecg.mm.shrink_folio import shrink_folio_list
 from fakecg.mm.workingset import age_nonresident, note_cost
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
 
-SWAP_CLUSTER_MAX = 32
 DEF_PRIORITY = 12
 #: memory.reclaim swappiness=max: anonymous memory only.
 SWAPPINESS_ANON_ONLY = 201
@@ -287,6 +288,10 @@ def _shrink_lruvec(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> Generat
             if not nr[lru]:
                 continue
             nr_to_scan = min(nr[lru], SWAP_CLUSTER_MAX)
+            if lru == LRU_INACTIVE_ANON and nr[lru] == sum(nr):
+                # No other list in between: as far as 32 at a time would get before the target.
+                left = nr[lru] if proportional else sc.nr_to_reclaim - nr_reclaimed
+                nr_to_scan = nr_alike(machine, lruvec, min(nr[lru], -(-left // SWAP_CLUSTER_MAX) * SWAP_CLUSTER_MAX))
             nr[lru] -= nr_to_scan
             if not lru & LRU_ACTIVE:
                 nr_reclaimed += _shrink_inactive_list(machine, lruvec, lru, nr_to_scan, sc)
@@ -338,6 +343,10 @@ def _shrink_inactive_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan
         age_nonresident(lruvec, len(active))
     rstat.add(base + sc.steal_item, result.nr_reclaimed)
     vm.count_steal(sc, is_file, result.nr_reclaimed)
+    for _ in range(0, nr_scanned - SWAP_CLUSTER_MAX, SWAP_CLUSTER_MAX):
+        # Several batches of pages that all went, in one.
+        note_cost(lruvec, is_file, SWAP_CLUSTER_MAX, 0)
+        result.nr_pageout -= SWAP_CLUSTER_MAX
     note_cost(lruvec, is_file, result.nr_pageout, nr_scanned - result.nr_reclaimed)
     machine.swap_cache.end_writeback()
     return result.nr_reclaimed

@@ -19,6 +19,7 @@ from fakecg.abi.stat import (
     WORKINGSET_REFAULT_ANON,
     WORKINGSET_RESTORE_ANON,
 )
+from fakecg.mm.lruvec import SWAP_CLUSTER_MAX
 from fakecg.mm.page_table import ACTIVE, NO_SHADOW, WORKINGSET, column
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from fakecg.mm.memcontrol import MemCgroup
 
 _MEMCG_BITS = 16
-_SWAP_CLUSTER_MAX = 32
 
 
 def age_nonresident(lruvec: Lruvec, nr_pages: int) -> None:
@@ -118,7 +118,7 @@ def refault(machine: Machine, memcg: MemCgroup, node: int, page: int, is_file: b
 
 def note_cost(lruvec: Lruvec, is_file: bool, nr_io: int, nr_rotated: int) -> None:
     """Charge reclaim effort to a type, here and in all ancestors. Source: mm/swap.c:lru_note_cost."""
-    cost = nr_io * _SWAP_CLUSTER_MAX + nr_rotated
+    cost = nr_io * SWAP_CLUSTER_MAX + nr_rotated
     walk: Lruvec | None = lruvec
     while walk is not None:
         if is_file:

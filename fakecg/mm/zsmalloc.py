@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fakecg.abi.errors import NoSpace
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.mm.arena import new_arena, populate
 
-PAGE_SIZE = 4096
 ZS_MIN_ALLOC_SIZE = 32
 ZS_SIZE_CLASS_DELTA = 16
 ZS_HANDLE_SIZE = 8

@@ -20,7 +20,7 @@ import lz4.block
 
 from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
-from fakecg.abi.units import PAGE_COUNTER_MAX
+from fakecg.abi.units import PAGE_COUNTER_MAX, PAGE_SIZE
 from fakecg.mm.age_index import AgeIndex
 from fakecg.mm.links import LinkedList, Links
 from fakecg.mm.lz4_kernel import compress_all
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
     from fakecg.mm.memcontrol import MemCgroup
 
-PAGE_SIZE = 4096
-#: Refused stores between two runs of the shrink worker, which on a kernel runs beside them on another CPU. As in the recordings.
-WORKER_LAG_STORES = 8
+#: Pages of zeroes never come to zswap: the swap layer notes them in a bitmap.
+ZERO_PAGE = bytes(PAGE_SIZE)
 
 
 @dataclass(slots=True)
@@ -83,8 +82,8 @@ class Zswap:
         self.ages: dict[int, AgeIndex] = {}
         self.is_full = False
         self.worker_cursor: MemCgroup | None = None
-        self.worker_lag = 0
         self._pool_pages_taken = 0
+        self._ahead: tuple[Sequence[Buffer], list[Buffer]] = ((), [])
 
     # -- limits -----------------------------------------------------------------------------------------------------------------------
 
@@ -167,14 +166,26 @@ class Zswap:
             return self._store_batch(memcg, node, (slot,), (page,))[0]
         self.invalidate([slot] if self.has(slot) else [])
         if self.is_full:
-            self.worker_lag += 1
-            if self.worker_lag >= WORKER_LAG_STORES:
-                self.worker_lag = 0
-                self.machine.zswap_writeback.shrink_worker()
+            self.machine.zswap_writeback.worker.store_refused()
         return False
 
+    def compress_ahead(self, data: Sequence[Buffer]) -> int:
+        """Compress pages that will be stored next; returns how many, from the first, become smaller. Zero pages are none of them."""
+        nr_pages = data.index(ZERO_PAGE) if ZERO_PAGE in data else len(data)
+        compressed = compress_all(data[:nr_pages], stop=True)
+        self._ahead = (data[: len(compressed)], compressed)
+        return len(compressed)
+
+    def _compress(self, data: Sequence[Buffer]) -> list[Buffer]:
+        """What was compressed ahead is not compressed again."""
+        pages, compressed = self._ahead
+        self._ahead = ((), [])
+        if pages and pages[: len(data)] == data:
+            return compressed[: len(data)]
+        return compress_all(data)
+
     def _store_batch(self, memcg: MemCgroup, node: int, slots: Sequence[int], data: Sequence[Buffer]) -> list[bool]:
-        compressed = compress_all(data)
+        compressed = self._compress(data)
         lengths = list(map(len, compressed))
         longest = max(lengths)
         results = [True] * len(slots)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import InvalidInput, NoSuchFile, UsageError
 from fakecg.abi.profile import Features
-from fakecg.abi.units import kstrip, kstrtouint
+from fakecg.abi.units import PAGE_SIZE, kstrip, kstrtouint
 from fakecg.cgroup.cftype import ControlFile, OpenFile
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ ZSWAP_DEBUGFS = (
             "written_back_pages",
         )
     ),
-    _counter("pool_total_size", lambda machine: machine.zswap.pool.nr_pages * 4096),
+    _counter("pool_total_size", lambda machine: machine.zswap.pool.nr_pages * PAGE_SIZE),
     _counter("decompress_fail", _count_of("decompress_fail"), _keeps_incompressible),
     _counter("stored_incompressible_pages", _count_of("stored_incompressible_pages"), _keeps_incompressible),
 )

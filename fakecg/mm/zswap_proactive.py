@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import NotEnoughProgress
 from fakecg.abi.stat import ZSWPWB_PROACTIVE, ZSWPWB_PROACTIVE_BYTES
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.cgroup.cftype import SIGNAL_POINT, Steps
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.zswap_writeback import MAX_FAILURES, Walk
+from fakecg.mm.zswap_worker import MAX_FAILURES
+from fakecg.mm.zswap_writeback import Walk
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
     from fakecg.mm.memcontrol import MemCgroup
 
-PAGE_SIZE = 4096
 #: v1 to v3: pages a visit aims at, and entries of one walk.
 _GOAL_PAGES = 128
 #: v4: pages of compressed bytes a visit aims at, and entries of one walk. v5: entries looked at in a visit.
