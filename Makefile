@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: make demo, make test.
 PYTHON = .venv/bin/python
-BENCHMARKS = reclaim writeback fault touch tree age files
+BENCHMARKS = reclaim store writeback fault touch tree age files
 
 .PHONY: setup demo test nightly check bench bench-small docs clean
 
