@@ -1,6 +1,6 @@
-"""Writing zswap entries back to the swap device: walks of the entry lists, the store path's and the worker's.
+"""Writing zswap entries back to the swap device: walks of the entry lists, and the store path's.
 
-Mirrors zswap_writeback_entry, shrink_memcg_cb, shrink_memcg and shrink_worker of mm/zswap.c. It knows budgets and cut-offs, never which
+Mirrors zswap_writeback_entry, shrink_memcg_cb and shrink_memcg of mm/zswap.c. It knows budgets and cut-offs, never which
 interface file asked; the loops of the proactive interfaces are in zswap_proactive.py.
 
 A written-back page becomes a clean page of the swap cache, charged to its cgroup, until the next reclaim drops it.
@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, cast
 from fakecg.abi.errors import DataLost
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import RESIDENT, column
+from fakecg.mm.zswap_worker import ShrinkWorker
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
     from fakecg.mm.memcontrol import MemCgroup
 
-#: The shrink worker gives up after this many failures (MAX_RECLAIM_RETRIES).
-MAX_FAILURES = 16
 _WRITE_BATCH = 128
 
 
@@ -66,6 +65,7 @@ class ZswapWriteback:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.worker = ShrinkWorker(machine)
 
     def walk(self, memcg: MemCgroup, node: int, nr_to_walk: int, context: ChargeContext, cutoff_ns: int | None = None) -> WalkSteps:
         """Look at up to nr_to_walk entries from the old end of one list, each at most once.
@@ -155,7 +155,7 @@ class ZswapWriteback:
             machine.swap_cache.add_written_back(owner, batch, data)
         return done
 
-    # -- the store path and the worker ------------------------------------------------------------------------------------------------
+    # -- the store path ---------------------------------------------------------------------------------------------------------------
 
     def shrink_memcg(self, memcg: MemCgroup, nr_to_walk: int) -> Walk | None:
         """Look at nr_to_walk entries per node of exactly this cgroup; None if it has none or may not (ENOENT).
@@ -175,33 +175,6 @@ class ZswapWriteback:
         visit = self.shrink_memcg(memcg, self.machine.features.store_scan_entries)
         return visit is not None and visit.nr_written > 0
 
-    def shrink_worker(self) -> None:
-        """Write entries back, one visit per cgroup in turn, until the pool accepts stores again. Source: zswap.c:shrink_worker."""
-        machine = self.machine
-        zswap = machine.zswap
-        failures = attempts = 0
-        while zswap.pool.nr_pages > zswap.accept_pages:
-            memcg = machine.root_memcg.next_descendant_pre(zswap.worker_cursor)
-            while memcg is not None and not memcg.online:
-                memcg = machine.root_memcg.next_descendant_pre(memcg)
-            zswap.worker_cursor = memcg
-            if memcg is None:
-                # The end of a pass; one that found nobody to try is a failure.
-                if not attempts:
-                    failures += 1
-                    if failures == MAX_FAILURES:
-                        return
-                attempts = 0
-                continue
-            visit = self.shrink_memcg(memcg, machine.features.worker_scan_entries)
-            if visit is None:
-                continue
-            attempts += 1
-            if not visit.nr_written:
-                failures += 1
-                if failures == MAX_FAILURES:
-                    return
-
     def memcg_offline(self, memcg: MemCgroup) -> None:
         """No cursor stays on a removed cgroup. Source: zswap_memcg_offline_cleanup."""
         zswap, root = self.machine.zswap, self.machine.root_memcg
@@ -219,4 +192,3 @@ def _next_online(root: MemCgroup, position: MemCgroup) -> MemCgroup | None:
     while memcg is not None and not memcg.online:
         memcg = root.next_descendant_pre(memcg)
     return memcg
-

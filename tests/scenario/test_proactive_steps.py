@@ -7,11 +7,13 @@ import re
 from typing import Any
 
 import pytest
-from pools import LATER_FILES, Action, Tree, check_step, nr_clear_calls, scenario
-from proactive import FILES, PAGE_SIZE, Hog, alternate, difference, recorded_changes, recording
+from pools import LATER_FILES, Action, Tree, check_step, nr_clear_calls, scenario, step_changes
+from proactive import FILES, PAGE_SIZE, Hog, alternate, difference, recorded_changes, recording, result_of
 from rows import SLACK, Rows
 
 GROUP = "/D/a"
+#: The shrink worker runs beside the stores, on another CPU: in which step it ends a round of about 1024 pages is a matter of time.
+WORKER_SLACK = {"zswpwb": 1100, "zswpout": 1100}
 #: Pages of the process itself that ordinary reclaim takes, at most.
 NR_OWN = 18
 
@@ -154,3 +156,23 @@ def test_faults_at_the_same_time(file: str, rows: Rows) -> None:
         }
         rows.check(f"q31_concurrent_faults {row['order']} #{number}", modelled, expected)
         tree.remove()
+
+
+@pytest.mark.parametrize("file", LATER_FILES)
+def test_pool_limit(file: str, rows: Rows) -> None:
+    recorded = scenario(file, "q18_pool_limit")
+    tree = Tree(FILES[file], {GROUP: 0})
+    tree.hogs[GROUP].map(24576, "half")
+    tree.run(Action("", "1", "", "max_pool_percent"))
+    for step in recorded["steps"]:
+        if step["what"].startswith("reclaim"):
+            outcome = tree.run(Action(GROUP, "16M", "memory.reclaim"))
+            changes, expected = outcome["changes"][GROUP], step_changes(step, GROUP)
+            rows.check(
+                f"q18_pool_limit {step['what']}",
+                {**outcome["result"], **{key: changes[key] for key in WORKER_SLACK}, "counter": changes["counter"]},
+                {**result_of(step["result"]), **{key: expected.get(key, 0) for key in WORKER_SLACK}, "counter": expected.get("counter", 0)},
+                slack=WORKER_SLACK,
+            )
+    tree.run(Action("", "20", "", "max_pool_percent"))
+    tree.remove()
