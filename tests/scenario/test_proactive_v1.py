@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from pools import GROUP, OWN, Action, Tree, check_step, scenario
+from pools import GROUP, OWN, Action, Tree, check_step, scenario, step_changes
 from proactive import FILES, PAGE_SIZE, Hog, result_of
 from rows import Rows
 
@@ -233,4 +233,31 @@ def test_a_page_stored_again_is_young_again(file: str, rows: Rows) -> None:
             {**result_of(step["result"]), "zswpwb": nr_written, "counter": step["delta"]["cg"][GROUP]["memory.stat"]["zswpwb_proactive"]},
         )
         tree.machine.host.advance("2500ms")
+    tree.remove()
+
+
+#: A request of reclaim ends with a batch; how many pages that is depends on the kind of LRU, and some of the pages are the process's own.
+RECLAIM_SLACK = {"zswpwb": 64, "zswpout": 64}
+
+
+@pytest.mark.parametrize("file", V1_FILES)
+def test_writeback_for_a_limit_is_not_counted(file: str, rows: Rows) -> None:
+    tree = Tree("v1", {})
+    # Two of the pages of the process stay.
+    tree.add(GROUP, 0, own=NR_OWN + 2).map(5120, "half")
+    tree.run(Action(GROUP, "1M", "memory.zswap.max"))
+    for step in scenario(file, "p16_other_paths")["steps"]:
+        if step["what"].startswith("reclaim"):
+            outcome = tree.run(Action(GROUP, "4M", "memory.reclaim"))
+            changes, expected = outcome["changes"][GROUP], step_changes(step, GROUP)
+            keys = (*RECLAIM_SLACK, "zswapped", "counter")
+            rows.check(
+                f"p16_other_paths {step['what']}",
+                {**outcome["result"], **{key: changes[key] for key in keys}},
+                {**result_of(step["result"]), **{key: expected.get(key, 0) for key in keys}},
+                slack=RECLAIM_SLACK,
+            )
+            tree.machine.host.advance("2s")
+        elif step["what"].startswith("'"):
+            check_step(rows, "p16_other_paths", tree.run(Action(GROUP, "1")), step, nr_own=NR_OWN)
     tree.remove()
