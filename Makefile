@@ -35,6 +35,7 @@ bench-small: setup
 
 # Pages made from the code.
 docs: setup
+	@$(PYTHON) examples/experiments/page.py
 	@$(PYTHON) -m fakecg.cli.docs
 
 clean:

@@ -124,14 +124,22 @@ class FileAccess(Engine):
         finally:
             self.release(open_file)
 
-    def write_text(self, cgroup: Cgroup, name: str, value: str | bytes | int) -> None:
-        """One write to a file, opened and closed for this."""
+    def write_text(self, cgroup: Cgroup, name: str, value: str | bytes | int, interrupted: Callable[[], bool] | None = None) -> None:
+        """One write to a file, opened and closed for this; arguments and errors as write."""
         data = value if isinstance(value, bytes) else str(value).encode()
         open_file = self.open_file(cgroup, name.encode(), ROOT_CALLER)
         try:
-            self.write(open_file, data)
+            self.write(open_file, data, interrupted=interrupted)
         finally:
             self.release(open_file)
+
+    def read_system(self, path: str) -> str:
+        """Text of a file of the machine, such as ``proc/meminfo``; raises KeyError for an unknown path."""
+        return self.show(self.open_system_file(path, ROOT_CALLER)).decode()
+
+    def write_system(self, path: str, value: str | bytes | int) -> None:
+        """One write to a file of the machine, such as ``sys/module/zswap/parameters/enabled``; errors as read_system and write."""
+        self.write(self.open_system_file(path, ROOT_CALLER), value if isinstance(value, bytes) else str(value).encode())
 
     def write_file(self, path: str, name: str, data: bytes) -> None:
         """One write to a file of the cgroup at a path; errors as lookup and write."""

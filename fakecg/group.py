@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fakecg.abi.keyed import parse_flat_keyed
@@ -34,6 +35,15 @@ class Group:
 
     def __setitem__(self, name: str, value: str | bytes | int) -> None:
         self.host.write_text(self.cgroup, name, value)
+
+    def write(self, name: str, value: str | bytes | int, *, interrupted: Callable[[], bool] | None = None) -> None:
+        """What item assignment does, by a writer to whom a signal may come.
+
+        Args:
+            interrupted: asked where a kernel looks for signals; once it is True the write ends with InterruptedError (EINTR), or as the
+                file has it, and what was done so far stays.
+        """
+        self.host.write_text(self.cgroup, name, value, interrupted)
 
     def __truediv__(self, name: str) -> Group:
         return Group(self.host, self.host.lookup(f"{self.path.rstrip('/')}/{name}"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from fakecg import feature_list
 from fakecg.abi.errors import DataLost, UsageError
+from fakecg.abi.keyed import parse_flat_keyed
 from fakecg.abi.profile import DEFAULT_PROACTIVE, DEFAULT_PROFILE, Features
 from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
 from fakecg.cgroup.cftype import Caller, ControlFile
@@ -186,19 +187,26 @@ class Host(FileAccess):
         access: str = "once",
         cache: str | int | None = None,
         name: str | None = None,
+        node: int | None = None,
     ) -> Task:
         """Start a synthetic task; its first touch of its memory is over when this returns, unless it was throttled.
 
+        Args:
+            node: NUMA node its memory comes from; by default the first one with free memory.
+
         Raises:
-            UsageError: bad size, content or access. NoSuchFile: no such cgroup. ControlError: the cgroup takes no tasks.
+            UsageError: bad size, content or access, no such node. NoSuchFile: no such cgroup. ControlError: the cgroup takes no tasks.
         """
-        spec = JobSpec.simple(size=size, content=content, access=access, cache=cache, name=name)
+        spec = JobSpec.simple(size=size, content=content, access=access, cache=cache, name=name, node=node)
         cgroup = group.cgroup if isinstance(group, Group) else group if isinstance(group, Cgroup) else self.lookup(group)
         return self.spawn_job(cgroup, spec)
 
     def spawn_job(self, group: Cgroup | str, spec: JobSpec, *, delay_ns: int = 0, oom_score_adj: int = 0) -> Task:
         """Start a task for a job, whose first touch comes ``delay_ns`` later; errors as spawn."""
         cgroup = group if isinstance(group, Cgroup) else self.lookup(group)
+        nr_nodes = self.machine.nr_nodes
+        if spec.node is not None and not 0 <= spec.node < nr_nodes:
+            raise UsageError(f"node: 0 to {nr_nodes - 1}, not {spec.node}")
         with self.locked():
             task = self._new_task(cgroup, spec.name)
             task.oom_score_adj = oom_score_adj
@@ -207,7 +215,11 @@ class Host(FileAccess):
             if spec.cache_pages:
                 content = spec.regions[0].content if spec.regions else ContentSpec.parse("text")
                 mapping = self.task_memory.create_file(spec.cache_pages, content, seed)
-            self.jobs[task.pid] = Job.create(task, spec, self.task_memory, self.clock, self.timers, seed, mapping, delay_ns)
+            job = Job.create(task, spec, self.task_memory, self.clock, self.timers, seed, mapping, delay_ns)
+            self.jobs[task.pid] = job
+            if spec.node is not None:
+                for space in job.spaces:
+                    space.node_of = bytes((spec.node,)) * space.nr_pages
             self._run_due()
             return task
 
@@ -316,6 +328,11 @@ class Host(FileAccess):
             return self.drive(self.machine.swap_cache.swapoff(self.swap_device(name)))
 
     # -- looking inside ---------------------------------------------------------------------------------------------------------------
+
+    @property
+    def vmstat(self) -> dict[str, int]:
+        """/proc/vmstat as numbers."""
+        return parse_flat_keyed(self.read_system("proc/vmstat"))
 
     def features_report(self) -> str:
         """Every file and key of this machine: exact, simplified, zero or absent, and since which kernel."""

@@ -2,6 +2,8 @@
 
 A ``ControlError`` is an ``OSError``: the Python API lets it through as it is, the filesystem turns its errno into the answer to the
 caller. Its text is the reason for the log and for ``.fakecg/last_error``; a shell user sees only the errno.
+
+Where Python has a class of its own for an errno, ours is one of them: what handles an error of a mounted file handles that of the API.
 """
 
 from __future__ import annotations
@@ -55,13 +57,13 @@ class TooLong(ControlError):
     code = errno.E2BIG
 
 
-class NotEnoughProgress(ControlError):
+class NotEnoughProgress(ControlError, BlockingIOError):
     """Reclaim or writeback fell short; mkdir past cgroup.max.*."""
 
     code = errno.EAGAIN
 
 
-class Interrupted(ControlError):
+class Interrupted(ControlError, InterruptedError):
     """A signal was pending while a long write ran; what was done so far stays done."""
 
     code = errno.EINTR
@@ -79,13 +81,13 @@ class NoSuchDevice(ControlError):
     code = errno.ENODEV
 
 
-class NoSuchFile(ControlError):
+class NoSuchFile(ControlError, FileNotFoundError):
     """A path that does not exist; a controller the parent does not offer."""
 
     code = errno.ENOENT
 
 
-class NoSuchTask(ControlError):
+class NoSuchTask(ControlError, ProcessLookupError):
     """A process id nobody has."""
 
     code = errno.ESRCH
@@ -97,7 +99,7 @@ class Busy(ControlError):
     code = errno.EBUSY
 
 
-class AlreadyExists(ControlError):
+class AlreadyExists(ControlError, FileExistsError):
     """mkdir of a name in use."""
 
     code = errno.EEXIST
@@ -109,25 +111,25 @@ class NotSupported(ControlError):
     code = errno.EOPNOTSUPP
 
 
-class NotPermitted(ControlError):
+class NotPermitted(ControlError, PermissionError):
     """unlink, rename, link and the like; trusted xattrs without the capability."""
 
     code = errno.EPERM
 
 
-class AccessDenied(ControlError):
+class AccessDenied(ControlError, PermissionError):
     """File creation; a process move without write access to the common ancestor."""
 
     code = errno.EACCES
 
 
-class NotADirectory(ControlError):
+class NotADirectory(ControlError, NotADirectoryError):
     """A file where a directory is needed."""
 
     code = errno.ENOTDIR
 
 
-class IsADirectory(ControlError):
+class IsADirectory(ControlError, IsADirectoryError):
     """A directory where a file is needed."""
 
     code = errno.EISDIR

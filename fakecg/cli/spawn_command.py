@@ -11,7 +11,7 @@ import sys
 
 from fakecg.cli import client
 
-_OPTIONS = ("size", "content", "access", "cache", "name")
+_OPTIONS = ("size", "content", "access", "cache", "name", "node")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--access", help="how it touches them (once)")
     parser.add_argument("--cache", metavar="SIZE", help="page cache it reads at the start")
     parser.add_argument("--name", help="name of the task")
+    parser.add_argument("--node", type=int, metavar="N", help="NUMA node its memory comes from (the first with free memory)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -144,6 +144,8 @@ def _spawn(control: Control, arguments: Arguments) -> str:
     options: dict[str, Any] = dict(arguments.options)
     if "size" not in options:
         raise UsageError("size=... is missing")
+    if "node" in options:
+        options["node"] = _number(options["node"], "node")
     host = control.host
     return f"{host.spawn(host.lookup(arguments.words[0]), **options).pid}\n"
 
@@ -245,7 +247,7 @@ COMMANDS: tuple[ControlCommand, ...] = (
         name="spawn",
         summary="Start a synthetic task; answers its pid.",
         words=("CGROUP",),
-        options=("size", "content", "access", "cache", "name"),
+        options=("size", "content", "access", "cache", "name", "node"),
         run=_spawn,
     ),
     ControlCommand(name="ps", summary="Tasks and where their memory is.", report=_ps),

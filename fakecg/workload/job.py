@@ -77,6 +77,7 @@ class JobSpec:
         phases: one after the other; a job without any touches what it populates and idles.
         repeat: starts over with the first phase.
         cache_pages: pages of a file that are read once at the start.
+        node: NUMA node its memory comes from; None for the first one with free memory.
     """
 
     name: str = "job"
@@ -84,6 +85,7 @@ class JobSpec:
     phases: tuple[Phase, ...] = ()
     repeat: bool = False
     cache_pages: int = 0
+    node: int | None = None
 
     def __post_init__(self) -> None:
         names = [region.name for region in self.regions]
@@ -100,7 +102,14 @@ class JobSpec:
 
     @classmethod
     def simple(
-        cls, *, size: str | int, content: str = "text", access: str = "once", cache: str | int | None = None, name: str | None = None
+        cls,
+        *,
+        size: str | int,
+        content: str = "text",
+        access: str = "once",
+        cache: str | int | None = None,
+        name: str | None = None,
+        node: int | None = None,
     ) -> JobSpec:
         """One region touched in one way, as ``fakecg spawn`` has it.
 
@@ -110,7 +119,7 @@ class JobSpec:
         spec = AccessSpec.parse(access)
         region = Region(name="memory", nr_pages=to_pages(size), content=ContentSpec.parse(content), populate=spec.populates)
         phases = (Phase(accesses=((region.name, spec),)),) if spec.rate else ()
-        return cls(name=name or "job", regions=(region,), phases=phases, cache_pages=to_pages(cache) if cache else 0)
+        return cls(name=name or "job", regions=(region,), phases=phases, cache_pages=to_pages(cache) if cache else 0, node=node)
 
 
 def to_pages(size: str | int) -> int:

@@ -194,6 +194,7 @@ def _job(table: Table) -> PlacedJob:
     phases = tuple(_phase(entry, [region.name for region in regions]) for entry in table.tables("phase"))
     repeat = table.take("repeat", read.flag, False)
     cache_pages = table.take("cache", read.pages, 0)
+    node = table.take("node", read.number(0, 63), None)
     placed = PlacedJob(
         cgroup=table.take("cgroup", read.cgroup_path, "/", required=True),
         spec=JobSpec(name=name),
@@ -205,7 +206,7 @@ def _job(table: Table) -> PlacedJob:
     if len(table.errors) > nr_errors:
         return placed
     try:
-        spec = JobSpec(name=name, regions=regions, phases=phases, repeat=repeat, cache_pages=cache_pages)
+        spec = JobSpec(name=name, regions=regions, phases=phases, repeat=repeat, cache_pages=cache_pages, node=node)
     except UsageError as error:
         table.error("phase" if "phase" in str(error) else "region", str(error))
         return placed

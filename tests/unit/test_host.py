@@ -1,0 +1,80 @@
+"""The Python API beyond files of one cgroup: nodes, files of the machine, signals, and errors as Python has them."""
+
+from __future__ import annotations
+
+import pytest
+
+from fakecg import Host, UsageError
+from fakecg.workload import scenario
+
+
+def anon_by_node(text: str) -> dict[str, int]:
+    """The line of memory.numa_stat for anonymous memory."""
+    line = next(line for line in text.splitlines() if line.startswith("anon "))
+    return {node: int(size) for node, size in (word.split("=") for word in line.split()[1:])}
+
+
+def test_a_task_gets_its_memory_from_the_node_it_asks_for() -> None:
+    with Host(ram="1G", nodes=2) as host:
+        job = host.mkdir("job")
+        host.spawn(job, size="4M", node=1)
+        assert anon_by_node(job["memory.numa_stat"]) == {"N0": 0, "N1": 4 << 20}
+        host.spawn(job, size="2M")
+        assert anon_by_node(job["memory.numa_stat"]) == {"N0": 2 << 20, "N1": 4 << 20}
+        for node in (2, -1):
+            with pytest.raises(UsageError, match="0 to 1"):
+                host.spawn(job, size="4M", node=node)
+
+
+def test_a_job_of_a_scenario_may_name_its_node() -> None:
+    text = '[[cgroup]]\npath = "/a"\n[[job]]\ncgroup = "/a"\nnode = {}\n[[job.region]]\nname = "heap"\nsize = "1M"\n'
+    assert scenario.parse(text.format(3), "x.toml").jobs[0].spec.node == 3
+    with pytest.raises(UsageError, match="node"):
+        scenario.parse(text.format(-1), "x.toml")
+
+
+def test_files_of_the_machine_are_read_and_written_by_path() -> None:
+    with Host(ram="1G") as host:
+        assert host.read_system("proc/meminfo").startswith("MemTotal:        1048576 kB\n")
+        host.write_system("proc/sys/vm/swappiness", 100)
+        assert host.read_system("proc/sys/vm/swappiness") == "100\n"
+        with pytest.raises(OSError, match="swappiness"):
+            host.write_system("proc/sys/vm/swappiness", b"201")
+        with pytest.raises(KeyError):
+            host.read_system("proc/nothing")
+
+
+def test_vmstat_is_a_table_of_numbers() -> None:
+    with Host(ram="1G") as host:
+        job = host.mkdir("job")
+        host.spawn(job, size="4M")
+        job["memory.reclaim"] = "1M"
+        assert host.vmstat["zswpout"] == job.stat["zswpout"] > 0
+
+
+def test_a_write_that_meets_a_signal_keeps_what_it_did() -> None:
+    with Host(ram="1G") as host:
+        job = host.mkdir("job")
+        host.spawn(job, size="64M")
+        looks = iter((False, False, True))
+        with pytest.raises(InterruptedError):
+            job.write("memory.reclaim", "32M", interrupted=lambda: next(looks))
+        assert 0 < job.stat["zswapped"] < 32 << 20
+        assert host.verify() == (64 << 20) // 4096
+
+
+def test_errors_are_those_that_a_mounted_file_raises() -> None:
+    with Host(ram="1G") as host:
+        job = host.mkdir("job")
+        with pytest.raises(BlockingIOError):
+            job["memory.reclaim"] = "1M"
+        with pytest.raises(FileNotFoundError):
+            host.group("nowhere")
+        with pytest.raises(FileNotFoundError):
+            job["memory.nothing"]
+        with pytest.raises(FileExistsError):
+            host.mkdir("job")
+        with pytest.raises(ProcessLookupError):
+            job["cgroup.procs"] = "4194304"
+        with pytest.raises(OSError, match="EINVAL"):
+            job["memory.max"] = "much"
