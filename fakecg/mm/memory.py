@@ -200,7 +200,7 @@ def _swap_in_sequence(
     if charged_to.count(charged_to[0]) < nr_pages:
         return None
     memcg = machine.swap_cache.charge_target(slots.start, ChargeContext(mm))
-    if not machine.charge_without_reclaim(memcg, nr_pages) or memcg.swap_is_full():
+    if memcg.swap_is_full() or not machine.charge_without_reclaim(memcg, nr_pages):
         return None
     try:
         read = machine.swap_cache.read_pages(memcg, pages, mm.batches)
