@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATH = Path(__file__).parents[2] / "docs" / "experiments.md"
-_BLOCK = re.compile(r"```\n\$ examples/experiments/(\w+)\.py\n(.*?)```", re.DOTALL)
+_BLOCK = re.compile(r"```text\n\$ examples/experiments/(\w+)\.py\n(.*?)```", re.DOTALL)
 
 
 def printed(name: str) -> str:
@@ -29,7 +29,7 @@ def shown() -> dict[str, str]:
 
 def refreshed(text: str, run: Callable[[str], str] = printed) -> str:
     """The page with all tables as they are now."""
-    return _BLOCK.sub(lambda match: f"```\n$ examples/experiments/{match[1]}.py\n{run(match[1])}```", text)
+    return _BLOCK.sub(lambda match: f"```text\n$ examples/experiments/{match[1]}.py\n{run(match[1])}```", text)
 
 
 def main() -> None:
