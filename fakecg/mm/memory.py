@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Touch = Generator[int | None, None, int]
 _PMD_PAGES = 512
 _CHUNK_PAGES = 65536
+#: After a fault that failed, with nobody left to kill: the access faults again about as often as recorded, 290 times a second.
+_FAULT_AGAIN_NS = 3_500_000
 #: Pages that windows in sequence may bring in at once.
 _SEQUENCE_PAGES = 256
 
@@ -120,11 +122,17 @@ def _map_new(
     limit = page + 1
     while limit < end and not slot_of[limit] and not flags[limit] & RESIDENT and limit - page < 64:
         limit += 1
+    if space.node_of is not None:
+        # Frames of one node at a time.
+        wanted = space.node_of[page - space.base : limit - space.base]
+        limit = page + next((index for index, node in enumerate(wanted) if node != wanted[0]), len(wanted))
     node = yield from machine.frames.alloc(space, page, limit - page)
     memcg = mm.memcg
     # Up to the end of the stock, and no further than the page that refills it: a task above memory.high must come back to user mode.
     nr_pages = yield from machine.charge_pages(memcg, limit - page, ChargeContext(mm), stop_at_refill=True)
     if not nr_pages:
+        if not mm.is_dying:
+            yield _FAULT_AGAIN_NS
         return 0, 0
     if mm.is_dying:
         # Killed while charging: its mappings are gone.
@@ -242,6 +250,8 @@ def _swap_in(
         memcg = machine.swap_cache.charge_target(slot, context)
         nr_charged = yield from machine.charge_pages(memcg, same - position, context)
         if not nr_charged:
+            if not mm.is_dying and not table.flags[page] & RESIDENT:
+                yield _FAULT_AGAIN_NS
             break
         if mm.is_dying:
             machine.uncharge_pages(memcg, nr_charged)

@@ -20,6 +20,8 @@ from fakecg.workload.job import JobSpec
 
 MAX_DEPTH = 3
 MAX_TASKS = 6
+#: A task throttled so often, or stuck at a limit with nobody to kill, does not go on.
+MAX_SLEEPS = 50
 MAX_GROUPS = 8
 
 
@@ -153,13 +155,14 @@ class MemoryHost:
             self.pids.discard(pid)
 
     def _as_job(self, pid: int, work: Generator[Any, None, Any]) -> Generator[None, None, None]:
-        """Drive a task's work as its job would: no further when it is dead, SIGBUS when a page is lost."""
+        """Drive a task's work as its job would: no further when it is dead, SIGBUS when a page is lost. A stuck task is left at that."""
         task = self.host.jobs[pid].task
         self.busy.add(pid)
+        nr_sleeps = 0
         try:
-            while task.is_alive:
+            while task.is_alive and nr_sleeps < MAX_SLEEPS:
                 try:
-                    next(work)
+                    nr_sleeps += bool(next(work))
                 except StopIteration:
                     return
                 except DataLost:
