@@ -27,7 +27,7 @@ from fakecg.mm.memcontrol import MemoryController
 from fakecg.mm.memory_files import MEMORY_FILES
 from fakecg.mm.swap_files import SWAP_FILES
 from fakecg.mm.swap_spec import open_devices
-from fakecg.mm.swapfile import SwapDevice
+from fakecg.mm.swapfile import NO_END, SwapDevice
 from fakecg.mm.system_files import SYSTEM_FILES
 from fakecg.mm.task_memory import TaskMemory
 from fakecg.mm.zswap_files import ZSWAP_FILES
@@ -301,20 +301,25 @@ class Host(FileAccess):
                 return device
         raise UsageError(f"no swap device {name}", 1)
 
-    def inject_swap_fault(self, kind: str, count: int = 1, device: str = "") -> None:
+    def inject_swap_fault(self, kind: str, count: int | None = 1, device: str = "") -> None:
         """Let I/O fail: ``read`` or ``write`` with EIO the next ``count`` times; ``full``: no slots while ``count`` is not 0.
+
+        Args:
+            count: None for no end.
+            device: as for swap_device.
 
         Raises:
             UsageError: unknown kind or device.
         """
         with self.locked():
             target = self.swap_device(device)
+            times = NO_END if count is None else count
             if kind == "read":
-                target.fail_reads = count
+                target.fail_reads = times
             elif kind == "write":
-                target.fail_writes = count
+                target.fail_writes = times
             elif kind == "full":
-                target.refuses = bool(count)
+                target.refuses = bool(times)
             else:
                 raise UsageError(f"unknown swap fault {kind!r} (known: read, write, full)")
 

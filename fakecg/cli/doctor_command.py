@@ -88,7 +88,7 @@ def _helpers() -> Iterator[Finding]:
     yield Finding("fusermount", helper is not None, helper or "absent", fix + (" (root does without)" if root else ""), needed=not root)
     if not root:
         try:
-            allowed = "user_allow_other" in Path("/etc/fuse.conf").read_text(encoding="utf-8").split()
+            allowed = "user_allow_other" in map(str.strip, Path("/etc/fuse.conf").read_text(encoding="utf-8").splitlines())
         except OSError:
             allowed = False
         yield Finding("--allow-other", allowed, "allowed" if allowed else "not allowed", "as root: echo user_allow_other >> /etc/fuse.conf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import UsageError
@@ -24,8 +25,13 @@ def add_mount_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``fakecg mount`` besides the mount point."""
     machine = parser.add_argument_group("the machine")
     machine.add_argument("--ram", metavar="SIZE", help="memory (4G)")
-    machine.add_argument("--swap", metavar="SIZE", help="swap device, 0 for none (8G)")
-    machine.add_argument("--swap-file", metavar="PATH", help="keep swapped pages in this file instead of an unnamed temporary one")
+    machine.add_argument(
+        "--swap",
+        action="append",
+        metavar="SIZE[,OPTION...]",
+        help="swap device, 0 for none (8G); may be repeated; options: prio=N, device=MODEL as for --cost, file=PATH",
+    )
+    machine.add_argument("--swap-file", metavar="PATH", help="file of the first swap device, instead of an unnamed temporary one")
     machine.add_argument("--nodes", type=int, metavar="N", help="NUMA nodes (1)")
     machine.add_argument("--zswap", action="append", default=[], metavar="KEY=VALUE", help="zswap module parameter, may be repeated")
     machine.add_argument("--profile", help=f"which kernel: {', '.join(PROFILES)}")
@@ -55,11 +61,9 @@ def make_clock(word: str) -> Clock:
         return ManualClock()
     if word == "real":
         return ScaledClock()
-    try:
+    with suppress(ValueError, UsageError):
         if word.startswith("x"):
             return ScaledClock(float(word[1:]))
-    except ValueError:
-        pass
     raise UsageError(f"--clock: {word!r} is none of real, xN (x60: an hour in a minute), manual")
 
 
@@ -81,17 +85,37 @@ def host_factory(arguments: argparse.Namespace) -> Callable[[], Host]:
             raise UsageError(f"--zswap: {word!r} is not KEY=VALUE")
         zswap[key] = value
     clock = make_clock(arguments.clock)
+    _check_machine(arguments)
 
     def make_host() -> Host:
         from fakecg.host import Host
         from fakecg.workload.stage import stage
 
-        host = Host(clock=clock, zswap=zswap or None, **options)
+        try:
+            host = Host(clock=clock, zswap=zswap or None, **options)
+        except OSError as error:
+            raise UsageError(f"no such machine can be made here: {error.strerror}", 1) from error
         if scenario is not None:
             stage(scenario, host, logging.getLogger("fakecg").info)
         return host
 
     return make_host
+
+
+def _check_machine(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for what would be wrong on every machine, with the option's name."""
+    from fakecg.mm.swap_spec import SwapSpec
+    from fakecg.sched.cost import CostModel
+
+    for spec in arguments.swap or ():
+        SwapSpec.parse(spec)
+    if arguments.cost is not None:
+        try:
+            CostModel.parse(arguments.cost)
+        except UsageError as error:
+            raise UsageError(f"--cost {arguments.cost}: {error}") from None
+    if arguments.seed is not None and arguments.seed < 0:
+        raise UsageError(f"--seed: 0 or more, not {arguments.seed}")
 
 
 def mount_options(arguments: argparse.Namespace) -> MountOptions:

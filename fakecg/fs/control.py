@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import InvalidInput, UsageError
 from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
-from fakecg.fs.inject import Faults
+from fakecg.fs.inject import SWAP_OPERATIONS, Faults, clear_swap, inject_swap, swap_rules
 from fakecg.fs.logring import LOGGER_NAME
 from fakecg.mm.page_table import RESIDENT
 from fakecg.sched.clock import NSEC_PER_SEC
@@ -93,7 +93,7 @@ class ControlCommand:
     @property
     def usage(self) -> str:
         """What to write, as one line."""
-        return " ".join([*self.words, *(f"[{name}=...]" for name in self.options)])
+        return " ".join([*self.words, *(f"[{name}=...]" for name in self.options)]) or "anything"
 
 
 class Control:
@@ -124,7 +124,8 @@ class Control:
             raise InvalidInput(f".fakecg/{command.name} is a report: read it")
         log.info("%s %s", command.name, line.strip())
         try:
-            return command.run(self, Arguments.parse(line, len(command.words), command.options))
+            takes_anything = not command.words and not command.options
+            return command.run(self, Arguments() if takes_anything else Arguments.parse(line, len(command.words), command.options))
         except UsageError as error:
             raise InvalidInput(f"{command.name}: {error}") from error
 
@@ -196,18 +197,27 @@ def _clock(control: Control) -> str:
 
 def _inject(control: Control, arguments: Arguments) -> str:
     operation, pattern, answer = arguments.words
-    count = arguments.options.get("count")
-    control.faults.add(operation, pattern, answer, None if count is None else _number(count, "number"))
+    text = arguments.options.get("count")
+    count = None if text is None else _number(text, "number")
+    if operation in SWAP_OPERATIONS:
+        inject_swap(control.host, operation, pattern, answer, count)
+    else:
+        control.faults.add(operation, pattern, answer, count)
     return _faults(control)
 
 
 def _clear(control: Control, arguments: Arguments) -> str:
     control.faults.rules.clear()
+    clear_swap(control.host)
     return ""
 
 
 def _faults(control: Control) -> str:
-    return "".join(f"{rule}\n" for rule in control.faults.rules)
+    return "".join(f"{rule}\n" for rule in (*control.faults.rules, *swap_rules(control.host)))
+
+
+def _swapoff(control: Control, arguments: Arguments) -> str:
+    return f"{control.host.swapoff(arguments.words[0])}\n"
 
 
 def _last_error(control: Control) -> str:
@@ -263,7 +273,7 @@ COMMANDS: tuple[ControlCommand, ...] = (
     ),
     ControlCommand(
         name="features",
-        summary="Every file and key: exact, simplified or absent.",
+        summary="Every file and key: exact, simplified, zero or absent.",
         report=lambda control: control.host.features_report(),
     ),
     ControlCommand(name="verify", summary="Check the bytes of every page; gives the number checked.", report=_verify, needs="verify"),
@@ -271,11 +281,17 @@ COMMANDS: tuple[ControlCommand, ...] = (
     ControlCommand(name="log", summary="Last lines of the log.", report=lambda control: control.log_text()),
     ControlCommand(
         name="inject",
-        summary="Let operations fail.",
+        summary="Let operations on files (open, read, write, mkdir, rmdir) or of swap devices (swap-read, swap-write, swap-full) fail.",
         words=("OPERATION", "PATTERN", "ERRNO|bug"),
         options=("count",),
         run=_inject,
         report=_faults,
+    ),
+    ControlCommand(
+        name="swapoff",
+        summary="Bring all of a swap device back into memory and take it out of use; answers how many pages came.",
+        words=("DEVICE",),
+        run=_swapoff,
     ),
     ControlCommand(name="clear", summary="Drop the rules of inject.", run=_clear),
 )

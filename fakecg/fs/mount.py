@@ -163,7 +163,10 @@ def set_up_log(options: MountOptions, *, to_stderr: bool) -> LogRing:
     ring = LogRing()
     handlers: list[logging.Handler] = [ring]
     if options.log_file is not None:
-        handlers.append(logging.FileHandler(options.log_file))
+        try:
+            handlers.append(logging.FileHandler(options.log_file))
+        except OSError as error:
+            raise UsageError(f"--log-file {options.log_file}: {error.strerror}", 1) from error
     if to_stderr:
         handlers.append(logging.StreamHandler())
     for handler in handlers:

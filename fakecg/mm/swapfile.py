@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from fakecg.abi.errors import DataLost, UsageError
+from fakecg.abi.errors import DataLost
 from fakecg.abi.units import PAGE_SIZE
 from fakecg.mm.extents import Extents
+from fakecg.mm.swap_backing import open_backing
 from fakecg.sched.cost import CostModel
+
+#: A number of failures that is never used up.
+NO_END = 1 << 62
 
 
 class SwapDevice:
@@ -31,7 +34,7 @@ class SwapDevice:
         priority: devices with the highest number are used first.
         nr_used: slots in use.
         cost: its latencies.
-        fail_reads, fail_writes: how many of the next I/Os fail with EIO (fault injection).
+        fail_reads, fail_writes: how many of the next I/Os fail with EIO, NO_END for all of them (fault injection).
         refuses: hands out no slots, as if it were full (fault injection).
     """
 
@@ -41,9 +44,9 @@ class SwapDevice:
         """``path``: None for a temporary file without a name.
 
         Raises:
-            UsageError: the file cannot be opened or made that large.
+            UsageError: as open_backing.
         """
-        self.name = path or f"/fakecg-swap{number or ''}"
+        self.name = os.path.abspath(path) if path else f"/fakecg-swap{number or ''}"
         self.cost = cost or CostModel()
         self.refuses = False
         self.first_slot = first_slot
@@ -52,15 +55,7 @@ class SwapDevice:
         self.nr_used = 0
         self.fail_reads = 0
         self.fail_writes = 0
-        try:
-            if path is None:
-                with tempfile.TemporaryFile(prefix="fakecg-swap-") as file:
-                    self.fd = os.dup(file.fileno())
-            else:
-                self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.ftruncate(self.fd, nr_slots * PAGE_SIZE)
-        except OSError as error:
-            raise UsageError(f"swap file {path or tempfile.gettempdir()}: {error.strerror}", 1) from error
+        self.fd = open_backing(path, nr_slots * PAGE_SIZE)
         self._extents = Extents()
         self._next = first_slot
         self._cluster_end = first_slot + nr_slots

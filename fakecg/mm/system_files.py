@@ -86,7 +86,8 @@ def _show_swaps(machine: Machine, _: OpenFile) -> str:
     for device in machine.swap.devices:
         size, used = device.nr_slots * _KIB_PER_PAGE, device.nr_used * _KIB_PER_PAGE
         pads = ["\t" if value < 10_000_000 else "" for value in (size, used)]
-        lines.append(f"{device.name:<40}file\t\t{size}\t{pads[0]}{used}\t{pads[1]}{device.priority}\n")
+        name = "".join(f"\\{ord(letter):03o}" if letter in " \t\n\\" else letter for letter in device.name)
+        lines.append(f"{name:<39} file\t\t{size}\t{pads[0]}{used}\t{pads[1]}{device.priority}\n")
     return "".join(lines)
 
 

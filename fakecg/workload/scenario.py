@@ -16,6 +16,7 @@ from typing import Any
 
 from fakecg.abi.errors import UsageError
 from fakecg.abi.profile import DEFAULT_PROACTIVE, DEFAULT_PROFILE, Features
+from fakecg.mm.swap_spec import SwapSpec
 from fakecg.sched.cost import CostModel
 from fakecg.workload import toml_table as read
 from fakecg.workload.content import ContentSpec
@@ -129,6 +130,16 @@ def _cost(value: Any) -> str:
     return str(value)
 
 
+def _swap(value: Any) -> Any:
+    """A size, a device with its options, or a list of devices."""
+    if isinstance(value, list):
+        return [_swap(device) for device in value]
+    if isinstance(value, str) and "," in value:
+        SwapSpec.parse(value)
+        return value
+    return read.size(value)
+
+
 def _any_cgroup(value: Any) -> str:
     return "/" if value == "/" else read.cgroup_path(value)
 
@@ -157,7 +168,7 @@ def _scenario(table: Table, name: str) -> Scenario:
 #: Options of the machine, as of ``fakecg mount``, and how to read them.
 HOST_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "ram": read.size,
-    "swap": read.size,
+    "swap": _swap,
     "nodes": read.number(1, 64),
     "seed": read.number(0, (1 << 63) - 1),
     "profile": read.text,
