@@ -14,10 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fakecg.abi.errors import UsageError
+from fakecg.cli.main import INSTALL_HINT
 from fakecg.fs import mountpoint
+from fakecg.fs.library import EXIT_NO_FUSE, load_binding
 from fakecg.fs.names import FS_SOURCE
 
-EXIT_NO_FUSE = 5
 FUSE_DEVICE = "/dev/fuse"
 
 
@@ -50,7 +51,8 @@ def examine() -> Iterator[Finding]:
     version = platform.python_version()
     yield Finding("Python", sys.version_info >= (3, 11), version, "fakecg needs 3.11 or newer", needed=True)
     for module in ("lz4", "sortedcontainers"):
-        yield Finding(module, find_spec(module) is not None, "installed" if find_spec(module) else "absent", f"pip install {module}", True)
+        there = find_spec(module) is not None
+        yield Finding(module, there, "installed" if there else "absent", f"{INSTALL_HINT} {module}", True)
     yield _device()
     yield _library()
     yield from _helpers()
@@ -71,8 +73,6 @@ def _device() -> Finding:
 
 
 def _library() -> Finding:
-    from fakecg.fs.fusepy_binding import load_binding
-
     try:
         binding = load_binding()
     except UsageError as error:

@@ -29,6 +29,9 @@ COMMANDS = {
     "doctor": "what this machine has and lacks",
 }
 
+#: How to get a package that is missing.
+INSTALL_HINT = "'make setup' and .venv/bin/fakecg, or pip install"
+
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -56,6 +59,11 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         print(f"fakecg: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "fakecg":
+            raise
+        print(f"fakecg: the Python package {error.name} is missing: {INSTALL_HINT} {error.name}", file=sys.stderr)
+        return EXIT_FAILURE
     except ControlError as error:
         print(f"fakecg: {error.reason}", file=sys.stderr)
         return EXIT_FAILURE

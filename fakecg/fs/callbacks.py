@@ -4,8 +4,6 @@ A callback computes, replies as its last act, and never raises: a ControlError i
 its traceback, counted in ``host.internal_errors`` and replied as EIO.
 
 Requests and structures come as addresses of the FUSE library; nothing here depends on which library it is.
-
-Whoever mounts is root of the emulated machine: an ordinary user's own id is 0 inside, and what belongs to 0 inside is shown as the user's.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
-import os
 import stat
 import time
 from collections.abc import Callable
@@ -23,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from fakecg.abi.errors import ControlError
 from fakecg.cgroup.cftype import Caller
 from fakecg.fs import wire, xattr
+from fakecg.fs.library import Context
 from fakecg.fs.logring import LOGGER_NAME
+from fakecg.fs.mounter import Mounter
 from fakecg.fs.nodes import Attributes, Node, is_directory
 from fakecg.fs.operations import Changes, Operations
 
@@ -37,53 +36,7 @@ log = logging.getLogger(LOGGER_NAME)
 VALID_S = 3600
 DIRECTORY_VALID_S = 1
 
-#: Inode number of the tree's root.
-TREE_INO = 1
-
-_INO = ctypes.c_ulong
-_PTR = ctypes.c_void_p
-_STR = ctypes.c_char_p
-_SIZE = ctypes.c_size_t
-_OFF = ctypes.c_longlong
-_INT = ctypes.c_int
-_MODE = ctypes.c_uint
-#: Types of each callback's arguments after the request.
-ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "lookup": (_INO, _STR),
-    "forget": (_INO, _INO),
-    "forget_multi": (_SIZE, _PTR),
-    "getattr": (_INO, _PTR),
-    "setattr": (_INO, _PTR, _INT, _PTR),
-    "mknod": (_INO, _STR, _MODE, _INO),
-    "mkdir": (_INO, _STR, _MODE),
-    "unlink": (_INO, _STR),
-    "rmdir": (_INO, _STR),
-    "symlink": (_STR, _INO, _STR),
-    "rename": (_INO, _STR, _INO, _STR),  # libfuse 3 adds flags, which are not looked at
-    "link": (_INO, _INO, _STR),
-    "open": (_INO, _PTR),
-    "read": (_INO, _SIZE, _OFF, _PTR),
-    "write": (_INO, _PTR, _SIZE, _OFF, _PTR),
-    "release": (_INO, _PTR),
-    "opendir": (_INO, _PTR),
-    "readdir": (_INO, _SIZE, _OFF, _PTR),
-    "releasedir": (_INO, _PTR),
-    "statfs": (_INO,),
-    "setxattr": (_INO, _STR, _PTR, _SIZE, _INT),
-    "getxattr": (_INO, _STR, _SIZE),
-    "listxattr": (_INO, _SIZE),
-    "removexattr": (_INO, _STR),
-    "create": (_INO, _STR, _MODE, _PTR),
-    "poll": (_INO, _PTR, _PTR),
-}
-
 _SET_MODE, _SET_UID, _SET_GID, _SET_ATIME, _SET_MTIME, _SET_ATIME_NOW, _SET_MTIME_NOW = 1, 2, 4, 16, 32, 128, 256
-
-
-class _Context(ctypes.Structure):
-    """struct fuse_ctx."""
-
-    _fields_ = [("uid", ctypes.c_uint), ("gid", ctypes.c_uint), ("pid", ctypes.c_int), ("umask", ctypes.c_uint)]
 
 
 class Callbacks:
@@ -105,8 +58,7 @@ class Callbacks:
         self._file_info = binding.fuse_file_info
         self._fh_offset = binding.fuse_file_info.fh.offset
         self.may_block: Callable[[], None] = lambda: None
-        self._mounter_uid = os.geteuid()
-        self._mounter_gid = os.getegid()
+        self._owner = Mounter()
 
     def function(self, name: str) -> Callable[..., None]:
         """A callback that never raises."""
@@ -130,22 +82,8 @@ class Callbacks:
         return callback
 
     def _caller(self, req: int) -> Caller:
-        context = _Context.from_address(self._quick.fuse_req_ctx(req))
-        return Caller(context.pid, self._uid_inside(context.uid), self._gid_inside(context.gid))
-
-    def _uid_inside(self, uid: int) -> int:
-        return 0 if uid == self._mounter_uid else uid
-
-    def _gid_inside(self, gid: int) -> int:
-        return 0 if gid == self._mounter_gid else gid
-
-    def _as_seen(self, attributes: Attributes) -> Attributes:
-        if not self._mounter_uid:
-            return attributes
-        uid, gid = attributes.uid or self._mounter_uid, attributes.gid or self._mounter_gid
-        # Nobody but the real root passes over the root directory's 0555.
-        mode = attributes.mode | stat.S_IWUSR if attributes.ino == TREE_INO else attributes.mode
-        return replace(attributes, mode=mode, uid=uid, gid=gid)
+        context = Context.from_address(self._quick.fuse_req_ctx(req))
+        return Caller(context.pid, self._owner.uid_inside(context.uid), self._owner.gid_inside(context.gid))
 
     def _handle_number(self, file_info: int) -> int:
         return ctypes.c_uint64.from_address(file_info + self._fh_offset).value
@@ -153,11 +91,11 @@ class Callbacks:
     def _reply_entry(self, req: int, node: Node) -> None:
         node_id = self._operations.remember(node)
         attr_valid_s = DIRECTORY_VALID_S if is_directory(node) else VALID_S
-        if self._reply_buf(req, wire.entry_out(node_id, self._as_seen(self._operations.attributes(node)), VALID_S, attr_valid_s)):
+        if self._reply_buf(req, wire.entry_out(node_id, self._owner.as_seen(self._operations.attributes(node)), VALID_S, attr_valid_s)):
             self._operations.forget(node_id, 1)
 
     def _reply_attributes(self, req: int, node: Node, attributes: Attributes) -> None:
-        self._reply_buf(req, wire.attr_out(self._as_seen(attributes), DIRECTORY_VALID_S if is_directory(node) else VALID_S))
+        self._reply_buf(req, wire.attr_out(self._owner.as_seen(attributes), DIRECTORY_VALID_S if is_directory(node) else VALID_S))
 
     def _reply_handle(self, req: int, number: int, flags: int = 0) -> None:
         if self._reply_buf(req, wire.open_out(number, flags)):
@@ -183,9 +121,9 @@ class Callbacks:
     def _getattr(self, req: int, node_id: int, file_info: int | None) -> None:
         node = self._operations.handle(self._handle_number(file_info)).node if file_info else self._operations.node(node_id)
         attributes = self._operations.attributes(node)
-        if self._mounter_uid and self._caller(req).tid == self._operations.notifier_tid:
+        if not self._owner.is_root and self._caller(req).tid == self._operations.notifier_tid:
             # The notifier writes to files that only root may open for writing: let it, this once.
-            self._reply_buf(req, wire.attr_out(self._as_seen(replace(attributes, mode=attributes.mode | stat.S_IWUSR)), 0))
+            self._reply_buf(req, wire.attr_out(self._owner.as_seen(replace(attributes, mode=attributes.mode | stat.S_IWUSR)), 0))
             return
         self._reply_attributes(req, node, attributes)
 
@@ -200,8 +138,8 @@ class Callbacks:
 
         changes = Changes(
             mode=values.st_mode if what & _SET_MODE else None,
-            uid=self._uid_inside(values.st_uid) if what & _SET_UID else None,
-            gid=self._gid_inside(values.st_gid) if what & _SET_GID else None,
+            uid=self._owner.uid_inside(values.st_uid) if what & _SET_UID else None,
+            gid=self._owner.gid_inside(values.st_gid) if what & _SET_GID else None,
             atime_ns=time_of(_SET_ATIME, _SET_ATIME_NOW, values.st_atimespec),
             mtime_ns=time_of(_SET_MTIME, _SET_MTIME_NOW, values.st_mtimespec),
         )

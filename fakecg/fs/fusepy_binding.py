@@ -10,85 +10,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from fakecg.abi.errors import UsageError
-from fakecg.fs.callbacks import ARGUMENTS, Callbacks
+from fakecg.fs.callbacks import Callbacks
+from fakecg.fs.library import ARGUMENTS, Args, Buffer, CallbackTable, declare_prototypes, library_messages, load_binding
 from fakecg.fs.names import FS_SOURCE
 from fakecg.fs.operations import Operations
-
-if TYPE_CHECKING:
-    pass
-
-
-EXIT_NO_FUSE = 5
-
-
-def load_binding() -> ModuleType:
-    """The installed Python binding: fusepy, else mfusepy.
-
-    Raises:
-        UsageError: neither works, with what to do (exit code 5).
-    """
-    problems = []
-    for name in ("fuse", "mfusepy"):
-        try:
-            module = __import__(name)
-        except ImportError:
-            continue
-        except OSError as error:  # the binding is there, its library is not
-            problems.append(f"{name}: {error}")
-            continue
-        if not hasattr(module, "fuse_file_info") or not hasattr(module, "_libfuse"):
-            problems.append(f"{name}: not fusepy")
-        elif name == "fuse" and module._libfuse.fuse_version() >= 30:
-            problems.append("fusepy works with libfuse 2 only, for libfuse 3 there is mfusepy")
-        else:
-            return module
-    reason = "; ".join(problems) or "no Python binding"
-    raise UsageError(f"FUSE is missing ({reason}): apt-get install libfuse2 fuse3, pip install fusepy", EXIT_NO_FUSE)
-
-
-class _Args(ctypes.Structure):
-    """struct fuse_args."""
-
-    _fields_ = [("argc", ctypes.c_int), ("argv", ctypes.POINTER(ctypes.c_char_p)), ("allocated", ctypes.c_int)]
-
-
-class _Buffer(ctypes.Structure):
-    """struct fuse_buf of libfuse 3."""
-
-    _fields_ = [
-        ("size", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-        ("mem", ctypes.c_void_p),
-        ("fd", ctypes.c_int),
-        ("pos", ctypes.c_longlong),
-    ]
-
-
-#: struct fuse_lowlevel_ops: all members are function pointers, in this order in libfuse 2.9 and 3.
-# fmt: off
-_CALLBACKS = (
-    "init", "destroy", "lookup", "forget", "getattr", "setattr", "readlink", "mknod",
-    "mkdir", "unlink", "rmdir", "symlink", "rename", "link", "open", "read",
-    "write", "flush", "release", "fsync", "opendir", "readdir", "releasedir", "fsyncdir",
-    "statfs", "setxattr", "getxattr", "listxattr", "removexattr", "access", "create", "getlk",
-    "setlk", "bmap", "ioctl", "poll", "write_buf", "retrieve_reply", "forget_multi", "flock",
-    "fallocate",
-)
-# fmt: on
-
-
-_PTR, _STR, _SIZE, _INT, _INO = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_ulong
-
-
-class _CallbackTable(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in _CALLBACKS]
 
 
 class FuseMount:
@@ -112,19 +41,19 @@ class FuseMount:
         self._quick = ctypes.PyDLL(None, handle=self._lib._handle)
         self._major = self._version()
         self._mount_point = mount_point
-        self._declare()
+        declare_prototypes((self._lib, self._quick), self._major)
         self.callbacks = Callbacks(operations, self._quick, binding)
         self._keep: list[Any] = []
-        self._table = _CallbackTable()
+        self._table = CallbackTable()
         for name, arguments in ARGUMENTS.items():
-            callback = ctypes.CFUNCTYPE(None, _PTR, *arguments)(self.callbacks.function(name))
+            callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *arguments)(self.callbacks.function(name))
             self._keep.append(callback)
-            setattr(self._table, name, ctypes.cast(callback, _PTR).value)
+            setattr(self._table, name, ctypes.cast(callback, ctypes.c_void_p).value)
         fixed = ["default_permissions", f"fsname={FS_SOURCE}", "subtype=cgroup2"]
         if nonempty and self._major == 2:  # libfuse 3 never minds
             fixed.append("nonempty")
         argv = [b"fakecg", b"-o", ",".join([*fixed, *options]).encode()]
-        self._args = _Args(len(argv), (ctypes.c_char_p * len(argv))(*argv), 0)
+        self._args = Args(len(argv), (ctypes.c_char_p * len(argv))(*argv), 0)
         self._mount()
         os.set_blocking(self._fd, False)
         operations.transport = self
@@ -134,53 +63,10 @@ class FuseMount:
     def _version(self) -> int:
         return int(self._lib.fuse_version()) // 10
 
-    def _declare(self) -> None:
-        prototypes: dict[str, tuple[Any, tuple[Any, ...]]] = {
-            "fuse_reply_err": (_INT, (_PTR, _INT)),
-            "fuse_reply_none": (None, (_PTR,)),
-            "fuse_reply_write": (_INT, (_PTR, _SIZE)),
-            "fuse_reply_buf": (_INT, (_PTR, _STR, _SIZE)),
-            "fuse_reply_xattr": (_INT, (_PTR, _SIZE)),
-            "fuse_reply_poll": (_INT, (_PTR, ctypes.c_uint)),
-            "fuse_req_ctx": (_PTR, (_PTR,)),
-            "fuse_req_interrupted": (_INT, (_PTR,)),
-            "fuse_lowlevel_notify_poll": (_INT, (_PTR,)),
-            "fuse_pollhandle_destroy": (None, (_PTR,)),
-            "fuse_lowlevel_notify_inval_entry": (_INT, (_PTR, _INO, _STR, _SIZE)),
-            "fuse_lowlevel_notify_inval_inode": (_INT, (_PTR, _INO, ctypes.c_longlong, ctypes.c_longlong)),
-        }
-        if self._major == 2:
-            prototypes |= {
-                "fuse_mount": (_PTR, (_STR, _PTR)),
-                "fuse_lowlevel_new": (_PTR, (_PTR, _PTR, _SIZE, _PTR)),
-                "fuse_session_add_chan": (None, (_PTR, _PTR)),
-                "fuse_chan_fd": (_INT, (_PTR,)),
-                "fuse_chan_bufsize": (_SIZE, (_PTR,)),
-                "fuse_chan_recv": (_INT, (_PTR, _PTR, _SIZE)),
-                "fuse_session_process": (None, (_PTR, _PTR, _SIZE, _PTR)),
-                "fuse_session_remove_chan": (None, (_PTR,)),
-                "fuse_session_destroy": (None, (_PTR,)),
-                "fuse_unmount": (None, (_STR, _PTR)),
-            }
-        else:
-            prototypes |= {
-                "fuse_session_new": (_PTR, (_PTR, _PTR, _SIZE, _PTR)),
-                "fuse_session_mount": (_INT, (_PTR, _STR)),
-                "fuse_session_fd": (_INT, (_PTR,)),
-                "fuse_session_receive_buf": (_INT, (_PTR, _PTR)),
-                "fuse_session_process_buf": (None, (_PTR, _PTR)),
-                "fuse_session_unmount": (None, (_PTR,)),
-                "fuse_session_destroy": (None, (_PTR,)),
-            }
-        for name, (result, arguments) in prototypes.items():
-            for library in (self._lib, self._quick):
-                function = getattr(library, name)
-                function.restype, function.argtypes = result, arguments
-
     def _mount(self) -> None:
         lib, args = self._lib, ctypes.byref(self._args)
         table, size = ctypes.byref(self._table), ctypes.sizeof(self._table)
-        with _library_messages() as messages:
+        with library_messages() as messages:
             if self._major == 2:
                 self._channel = lib.fuse_mount(self._mount_point, args)
                 self._session = lib.fuse_lowlevel_new(args, table, size, None) if self._channel else None
@@ -208,7 +94,7 @@ class FuseMount:
         """A function for one thread that receives one request and answers it; see serve.Channel."""
         if self._major == 2:
             return self._make_receiver_2()
-        lib, session, buffer = self._quick, self._session, ctypes.byref(_Buffer())
+        lib, session, buffer = self._quick, self._session, ctypes.byref(Buffer())
 
         def receive() -> bool | None:
             size = lib.fuse_session_receive_buf(session, buffer)
@@ -270,28 +156,3 @@ class FuseMount:
 
 
 _TRY_AGAIN = (-errno.EAGAIN, -errno.EINTR, -errno.ENOENT)  # ENOENT: the request was withdrawn before we got it
-
-
-class _Messages:
-    def __init__(self) -> None:
-        self.text = ""
-
-    def last_line(self) -> str:
-        lines = self.text.strip().splitlines()
-        return lines[-1] if lines else ""
-
-
-@contextmanager
-def _library_messages() -> Iterator[_Messages]:
-    """Catch what the library prints to standard error: it has no other way to tell why a mount failed."""
-    messages = _Messages()
-    with tempfile.TemporaryFile() as file:
-        saved = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield messages
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            file.seek(0)
-            messages.text = file.read().decode("utf-8", "replace")

@@ -12,7 +12,7 @@ from fakecg.cli import command_line_docs, doctor_command
 from fakecg.cli.main import COMMANDS, EXIT_FAILURE, EXIT_USAGE, command
 from fakecg.fs import mountpoint
 from fakecg.fs.control import COMMANDS as CONTROL_FILES
-from fakecg.fs.fusepy_binding import EXIT_NO_FUSE
+from fakecg.fs.library import EXIT_NO_FUSE
 
 PAGE = command_line_docs.PATH.read_text(encoding="utf-8")
 
