@@ -9,7 +9,8 @@ from collections.abc import Generator
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from fakecg.mm.vmscan import DEF_PRIORITY, kswapd_scan_control, shrink_node
+from fakecg.mm.scan_control import DEF_PRIORITY, kswapd_scan_control
+from fakecg.mm.vmscan import shrink_node
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from fakecg.mm.folio_batch import OFF_LIST
 from fakecg.mm.lruvec import LRU_INACTIVE_ANON
 from fakecg.mm.page_table import ACTIVE, MAPPED, REFERENCED, WORKINGSET, YOUNG, as_run
+from fakecg.mm.scan_control import ScanControl
 from fakecg.mm.shrink_folio import shrink_folio_list
-from fakecg.mm.vmscan import ScanControl
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import SyntheticAddressSpace

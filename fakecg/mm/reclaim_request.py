@@ -15,7 +15,7 @@ from fakecg.abi.units import PAGE_SHIFT, kstrip, match_int, memparse
 from fakecg.cgroup.cftype import Steps
 from fakecg.mm import zswap_proactive
 from fakecg.mm.memcontrol import MemCgroup
-from fakecg.mm.vmscan import MAX_SWAPPINESS, SWAPPINESS_ANON_ONLY
+from fakecg.mm.scan_control import MAX_SWAPPINESS, SWAPPINESS_ANON_ONLY
 
 #: source= takes at most this many characters.
 _SOURCE_MAX_CHARS = 15

@@ -18,7 +18,7 @@ from fakecg.mm.page_table import ACTIVE, DIRTY, MAPPED, REFERENCED, UNMAP, UNREF
 if TYPE_CHECKING:
     from fakecg.mm.lruvec import Lruvec
     from fakecg.mm.machine import Machine
-    from fakecg.mm.vmscan import ScanControl
+    from fakecg.mm.scan_control import ScanControl
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Reclaim: which cgroups, which lists, how many pages.
+"""Reclaim: which cgroups in which order, and the batches of their lists.
 
 Mirrors mm/vmscan.c with the classic LRU (lru_gen off). What happens to the pages of one batch is in shrink_folio.py.
 
@@ -8,21 +8,14 @@ Every loop that the kernel breaks with cond_resched() is a generator that yields
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from math import isqrt
 from typing import TYPE_CHECKING
 
 from fakecg.abi.stat import (
     NR_ACTIVE_ANON,
     NR_INACTIVE_ANON,
-    NR_INACTIVE_FILE,
     PGDEACTIVATE,
     PGREFILL,
-    PGSCAN_DIRECT,
-    PGSCAN_KSWAPD,
     PGSCAN_PROACTIVE,
-    PGSTEAL_DIRECT,
-    PGSTEAL_KSWAPD,
     PGSTEAL_PROACTIVE,
     WORKINGSET_ACTIVATE_ANON,
     WORKINGSET_ACTIVATE_FILE,
@@ -42,58 +35,14 @@ from fakecg.mm.lruvec import (
 from fakecg.mm.memcontrol import MEMCG_LOW, MemCgroup
 from fakecg.mm.page_table import ACTIVE, WORKINGSET, YOUNG
 from fakecg.mm.reclaim_ahead import nr_alike
+from fakecg.mm.scan_control import DEF_PRIORITY, ScanControl, get_scan_count, inactive_is_low, prepare_scan_control
 from fakecg.mm.shrink_folio import shrink_folio_list
 from fakecg.mm.workingset import age_nonresident, note_cost
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
 
-DEF_PRIORITY = 12
-#: memory.reclaim swappiness=max: anonymous memory only.
-SWAPPINESS_ANON_ONLY = 201
-MAX_SWAPPINESS = 200
-_GIB_PAGES = 1 << 18
-
-SCAN_EQUAL, SCAN_FRACT, SCAN_ANON, SCAN_FILE = range(4)
 ReclaimSteps = Generator[None, None, int]
-_NO_PAGES = (0, 0, 0, 0)
-
-
-@dataclass(slots=True)
-class ScanControl:
-    """One reclaim's parameters and progress (struct scan_control).
-
-    Attributes:
-        target: the cgroup whose subtree is reclaimed; the root for global reclaim too.
-        is_global: not on behalf of a cgroup: watermarks, kswapd.
-        proactive: from memory.reclaim: no vmpressure.
-        deactivate: whether active lists may be scanned, anon and file.
-        nr_reclaimed, nr_scanned: pages so far.
-    """
-
-    target: MemCgroup
-    nr_to_reclaim: int
-    swappiness: int
-    is_global: bool = False
-    is_kswapd: bool = False
-    proactive: bool = False
-    may_swap: bool = True
-    priority: int = DEF_PRIORITY
-    nr_reclaimed: int = 0
-    nr_scanned: int = 0
-    scan_item: int = PGSCAN_DIRECT
-    steal_item: int = PGSTEAL_DIRECT
-    deactivate: list[bool] = field(default_factory=lambda: [False, False])
-    force_deactivate: bool = False
-    skipped_deactivate: bool = False
-    low_reclaim: bool = False
-    low_skipped: bool = False
-    full_walk: bool = False
-    cache_trim_mode: bool = False
-    no_cache_trim_mode: bool = False
-    file_is_tiny: bool = False
-    anon_cost: int = 0
-    file_cost: int = 0
 
 
 def try_to_free_mem_cgroup_pages(
@@ -153,7 +102,7 @@ def _snapshot_refaults(lruvec: Lruvec) -> None:
 def shrink_node(machine: Machine, node: int, sc: ScanControl) -> Generator[None, None, None]:
     """One priority on one node. Source: shrink_node, shrink_node_memcgs."""
     target = sc.target
-    _prepare_scan_control(machine, target.lruvecs[node], sc)
+    prepare_scan_control(machine, target.lruvecs[node], sc)
     partial = not (sc.is_kswapd or sc.full_walk)
     walk = _partial_walk(target, node) if partial else target.subtree()
     for memcg in walk:
@@ -197,89 +146,9 @@ def _partial_walk(target: MemCgroup, node: int) -> Generator[MemCgroup, None, No
     iterator.generation += 1
 
 
-def _inactive_is_low(inactive: int, active: int) -> bool:
-    """Source: vmscan.c:inactive_is_low."""
-    gibs = (inactive + active) // _GIB_PAGES
-    ratio = isqrt(10 * gibs) if gibs else 1
-    return inactive * ratio < active
-
-
-def _prepare_scan_control(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> None:
-    """What the target's subtree as a whole says about both types. Source: vmscan.c, same name."""
-    machine.flush_stats_ratelimited()
-    sc.anon_cost, sc.file_cost = lruvec.anon_cost, lruvec.file_cost
-    total = lruvec.memcg.rstat.total
-    base = lruvec.stat_base
-    if sc.force_deactivate:
-        sc.deactivate = [True, True]
-    else:
-        for kind in (0, 1):
-            refaults = total[base + WORKINGSET_ACTIVATE_ANON + kind]
-            inactive, active = total[base + NR_INACTIVE_ANON + 2 * kind], total[base + NR_ACTIVE_ANON + 2 * kind]
-            sc.deactivate[kind] = refaults != lruvec.refaults[kind] or _inactive_is_low(inactive, active)
-    inactive_file = total[base + NR_INACTIVE_FILE]
-    sc.cache_trim_mode = bool(inactive_file >> sc.priority) and not sc.deactivate[1] and not sc.no_cache_trim_mode
-    sc.file_is_tiny = False
-    if sc.is_global:
-        zone = machine.nodes[lruvec.node]
-        nr_file = inactive_file + total[base + NR_INACTIVE_FILE + LRU_ACTIVE]
-        nr_anon = total[base + NR_INACTIVE_ANON]
-        sc.file_is_tiny = nr_file + zone.nr_free <= zone.high_wmark and not sc.deactivate[0] and bool(nr_anon >> sc.priority)
-
-
-def _scan_counts(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> list[int]:
-    """Pages to scan on each list. Source: vmscan.c:get_scan_count."""
-    memcg = lruvec.memcg
-    anon_share = file_share = denominator = 1
-    if not sc.may_swap or memcg.nr_swap_pages() <= 0:
-        balance = SCAN_FILE
-    elif sc.swappiness == SWAPPINESS_ANON_ONLY:
-        balance = SCAN_ANON
-    elif not sc.is_global and not sc.swappiness:
-        balance = SCAN_FILE
-    elif not sc.priority and sc.swappiness:
-        balance = SCAN_EQUAL
-    elif sc.file_is_tiny:
-        balance = SCAN_ANON
-    elif sc.cache_trim_mode:
-        balance = SCAN_FILE
-    else:
-        balance = SCAN_FRACT
-        total_cost = sc.anon_cost + sc.file_cost
-        anon_cost = total_cost + sc.anon_cost
-        file_cost = total_cost + sc.file_cost
-        total_cost = anon_cost + file_cost
-        anon_share = sc.swappiness * (total_cost + 1) // (anon_cost + 1)
-        file_share = (MAX_SWAPPINESS - sc.swappiness) * (total_cost + 1) // (file_cost + 1)
-        denominator = anon_share + file_share
-    emin, elow = (0, 0) if memcg is sc.target or memcg.is_root else (memcg.memory.emin, memcg.memory.elow)
-    counts = []
-    for lru in EVICTABLE_LRUS:
-        is_file = lru >= LRU_FILE
-        size = lruvec.lists[lru].size
-        scan = size
-        if emin or elow:
-            protection = emin
-            if not sc.low_reclaim and elow > emin:
-                protection = elow
-                sc.low_skipped = True
-            cgroup_size = max(memcg.memory.usage, protection)
-            scan = max(size - size * protection // (cgroup_size + 1), SWAP_CLUSTER_MAX)
-        scan >>= sc.priority
-        if not scan and not memcg.online:
-            scan = min(size, SWAP_CLUSTER_MAX)
-        if balance == SCAN_FRACT:
-            share = scan * (file_share if is_file else anon_share)
-            scan = share // denominator if memcg.online else -(-share // denominator)
-        elif balance != SCAN_EQUAL and (balance == SCAN_FILE) != is_file:
-            scan = 0
-        counts.append(scan)
-    return counts
-
-
 def _shrink_lruvec(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> Generator[None, None, None]:
     """Source: vmscan.c:shrink_lruvec."""
-    nr = _scan_counts(machine, lruvec, sc)
+    nr = get_scan_count(machine, lruvec, sc)
     targets = tuple(nr)
     nr_reclaimed = 0
     proportional = sc.is_global and not sc.is_kswapd and sc.priority == DEF_PRIORITY
@@ -316,7 +185,7 @@ def _shrink_lruvec(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> Generat
     sc.nr_reclaimed += nr_reclaimed
     if machine.swap.nr_slots:
         total, base = lruvec.memcg.rstat.total, lruvec.stat_base
-        if _inactive_is_low(total[base + NR_INACTIVE_ANON], total[base + NR_ACTIVE_ANON]):
+        if inactive_is_low(total[base + NR_INACTIVE_ANON], total[base + NR_ACTIVE_ANON]):
             _shrink_active_list(machine, lruvec, LRU_ACTIVE_ANON, SWAP_CLUSTER_MAX, sc)
 
 
@@ -370,16 +239,3 @@ def _shrink_active_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan: 
     rstat.add(lruvec.stat_base + PGREFILL, len(pages))
     rstat.add(PGDEACTIVATE, len(pages))
     machine.vm.count_refill(sc, len(pages))
-
-
-def kswapd_scan_control(machine: Machine) -> ScanControl:
-    """A kswapd run's parameters. Source: vmscan.c:balance_pgdat."""
-    return ScanControl(
-        target=machine.root_memcg,
-        nr_to_reclaim=SWAP_CLUSTER_MAX,
-        swappiness=machine.swappiness,
-        is_global=True,
-        is_kswapd=True,
-        scan_item=PGSCAN_KSWAPD,
-        steal_item=PGSTEAL_KSWAPD,
-    )

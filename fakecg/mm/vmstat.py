@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fakecg.mm.vmscan import ScanControl
+    from fakecg.mm.scan_control import ScanControl
 
 
 @dataclass(slots=True)
