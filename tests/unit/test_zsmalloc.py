@@ -64,7 +64,8 @@ def test_objects_are_kept_apart(pool):
     pool.free(handles[::3])
     more = [bytes([255]) * (number * 31 % 4096 + 1) for number in range(300)]
     handles_of_more = pool.store(more)
-    for handle, item in [*zip(handles, data, strict=True)][1::3] + [*zip(handles_of_more, more, strict=True)]:
+    kept = list(zip(handles, data, strict=True))[1::3]
+    for handle, item in [*kept, *zip(handles_of_more, more, strict=True)]:
         assert bytes(pool.view[handle : handle + len(item)]) == item
 
 
