@@ -52,6 +52,7 @@ class Callbacks:
 
     def __init__(self, operations: Operations, library: Any, binding: ModuleType | Any) -> None:
         self._operations = operations
+        self._nodes = operations.nodes
         self._host = operations.host
         self._quick = library
         self._stat = binding.c_stat
@@ -89,10 +90,10 @@ class Callbacks:
         return ctypes.c_uint64.from_address(file_info + self._fh_offset).value
 
     def _reply_entry(self, req: int, node: Node) -> None:
-        node_id = self._operations.remember(node)
+        node_id = self._nodes.remember(node)
         attr_valid_s = DIRECTORY_VALID_S if is_directory(node) else VALID_S
         if self._reply_buf(req, wire.entry_out(node_id, self._owner.as_seen(self._operations.attributes(node)), VALID_S, attr_valid_s)):
-            self._operations.forget(node_id, 1)
+            self._nodes.forget(node_id, 1)
 
     def _reply_attributes(self, req: int, node: Node, attributes: Attributes) -> None:
         self._reply_buf(req, wire.attr_out(self._owner.as_seen(attributes), DIRECTORY_VALID_S if is_directory(node) else VALID_S))
@@ -106,20 +107,20 @@ class Callbacks:
         return int(self._quick.fuse_reply_buf(req, data, len(data)))
 
     def _lookup(self, req: int, parent: int, name: bytes) -> None:
-        self._reply_entry(req, self._operations.lookup(self._operations.directory(parent), name))
+        self._reply_entry(req, self._operations.lookup(self._nodes.directory(parent), name))
 
     def _forget(self, req: int, node_id: int, nr_lookups: int) -> None:
-        self._operations.forget(node_id, nr_lookups)
+        self._nodes.forget(node_id, nr_lookups)
         self._quick.fuse_reply_none(req)
 
     def _forget_multi(self, req: int, count: int, pairs: int) -> None:
         numbers = (ctypes.c_uint64 * (2 * count)).from_address(pairs)
         for index in range(0, 2 * count, 2):
-            self._operations.forget(numbers[index], numbers[index + 1])
+            self._nodes.forget(numbers[index], numbers[index + 1])
         self._quick.fuse_reply_none(req)
 
     def _getattr(self, req: int, node_id: int, file_info: int | None) -> None:
-        node = self._operations.handle(self._handle_number(file_info)).node if file_info else self._operations.node(node_id)
+        node = self._operations.handle(self._handle_number(file_info)).node if file_info else self._nodes.node(node_id)
         attributes = self._operations.attributes(node)
         if not self._owner.is_root and self._caller(req).tid == self._operations.notifier_tid:
             # The notifier writes to files that only root may open for writing: let it, this once.
@@ -128,7 +129,7 @@ class Callbacks:
         self._reply_attributes(req, node, attributes)
 
     def _setattr(self, req: int, node_id: int, new: int, what: int, file_info: int | None) -> None:
-        node = self._operations.node(node_id)
+        node = self._nodes.node(node_id)
         values = self._stat.from_address(new)
 
         def time_of(flag: int, now_flag: int, field: Any) -> int | None:
@@ -146,10 +147,10 @@ class Callbacks:
         self._reply_attributes(req, node, self._operations.setattr(node, changes))
 
     def _mkdir(self, req: int, parent: int, name: bytes, mode: int) -> None:
-        self._reply_entry(req, self._operations.mkdir(self._operations.directory(parent), name, mode, self._caller(req)))
+        self._reply_entry(req, self._operations.mkdir(self._nodes.directory(parent), name, mode, self._caller(req)))
 
     def _rmdir(self, req: int, parent: int, name: bytes) -> None:
-        self._operations.rmdir(self._operations.directory(parent), name)
+        self._operations.rmdir(self._nodes.directory(parent), name)
         self._quick.fuse_reply_err(req, 0)
 
     def _create(self, req: int, parent: int, name: bytes, mode: int, file_info: int) -> None:
@@ -172,7 +173,7 @@ class Callbacks:
 
     def _open(self, req: int, node_id: int, file_info: int) -> None:
         flags = self._file_info.from_address(file_info).flags
-        number = self._operations.open(self._operations.node(node_id), flags, self._caller(req))
+        number = self._operations.open(self._nodes.node(node_id), flags, self._caller(req))
         self._reply_handle(req, number, wire.FOPEN_DIRECT_IO)
 
     def _read(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
@@ -195,7 +196,7 @@ class Callbacks:
         self._quick.fuse_reply_err(req, 0)
 
     def _opendir(self, req: int, node_id: int, file_info: int) -> None:
-        self._reply_handle(req, self._operations.opendir(self._operations.directory(node_id)))
+        self._reply_handle(req, self._operations.opendir(self._nodes.directory(node_id)))
 
     def _readdir(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
         answer = bytearray()
@@ -213,14 +214,14 @@ class Callbacks:
         self._reply_buf(req, wire.statfs_out())
 
     def _setxattr(self, req: int, node_id: int, name: bytes, value: int, size: int, flags: int) -> None:
-        xattr.set_value(self._operations.node(node_id), name, ctypes.string_at(value, size), flags, self._caller(req))
+        xattr.set_value(self._nodes.node(node_id), name, ctypes.string_at(value, size), flags, self._caller(req))
         self._quick.fuse_reply_err(req, 0)
 
     def _getxattr(self, req: int, node_id: int, name: bytes, size: int) -> None:
-        self._reply_xattr(req, xattr.get(self._operations.node(node_id), name, self._caller(req)), size)
+        self._reply_xattr(req, xattr.get(self._nodes.node(node_id), name, self._caller(req)), size)
 
     def _listxattr(self, req: int, node_id: int, size: int) -> None:
-        names = xattr.list_names(self._operations.node(node_id), self._caller(req))
+        names = xattr.list_names(self._nodes.node(node_id), self._caller(req))
         self._reply_xattr(req, b"".join(name + b"\0" for name in names), size)
 
     def _reply_xattr(self, req: int, value: bytes, size: int) -> None:
@@ -232,7 +233,7 @@ class Callbacks:
             self._reply_buf(req, value)
 
     def _removexattr(self, req: int, node_id: int, name: bytes) -> None:
-        xattr.remove(self._operations.node(node_id), name, self._caller(req))
+        xattr.remove(self._nodes.node(node_id), name, self._caller(req))
         self._quick.fuse_reply_err(req, 0)
 
     def _poll(self, req: int, node_id: int, file_info: int, token: int | None) -> None:

@@ -20,7 +20,7 @@ from fakecg.cgroup.kernfs import FileNode, name_hash
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cftype import ControlFile
-    from fakecg.fs.control import ControlCommand
+    from fakecg.fs.command import ControlCommand
     from fakecg.sched.clock import Clock
 
 #: The transport's name for the root of the mount.

@@ -93,7 +93,7 @@ class Notifier:
             return
         self._pending.discard((cgroup, name))
         self._operations.wake(cgroup, name.decode())
-        if cgroup.online and self._operations.is_known(cgroup) and cgroup.find_node(name) is not None:
+        if cgroup.online and self._operations.nodes.is_known(cgroup) and cgroup.find_node(name) is not None:
             try:
                 self._touch(cgroup, name)
             except OSError as error:  # removed meanwhile, or the mount is going away

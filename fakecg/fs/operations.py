@@ -14,7 +14,7 @@ import stat
 import threading
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import (
     AccessDenied,
@@ -33,42 +33,18 @@ from fakecg.fs.control import Control
 from fakecg.fs.handles import CommandHandle, DirectoryHandle, FileHandle, Handle, Interrupted, SelfWriteHandle
 from fakecg.fs.layout import CONTROL_DIR_NAME, Layout
 from fakecg.fs.logring import LOGGER_NAME
-from fakecg.fs.nodes import ROOT_ID, Attributes, CommandFile, Directory, Node, Stale, StaticDir, SystemFile, WallClock
+from fakecg.fs.node_table import NodeTable
+from fakecg.fs.nodes import Attributes, CommandFile, Directory, Node, Stale, StaticDir, SystemFile, WallClock
+from fakecg.fs.poll_table import READY, PollTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fakecg.cgroup.cftype import Caller
+    from fakecg.fs.transport import Transport
     from fakecg.host import Host
 
 log = logging.getLogger(LOGGER_NAME)
-
-#: The transport's name for the tree's root where that is not the mount's root.
-TREE_ROOT_ID = 1 << 47
-
-# Linux poll bits; what a file without notices always reports.
-POLLIN, POLLPRI, POLLOUT, POLLERR, POLLRDNORM, POLLWRNORM = 0x1, 0x2, 0x4, 0x8, 0x40, 0x100
-READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
-
-
-class Transport(Protocol):
-    """What the operations ask of whoever carries requests."""
-
-    def wake_poll(self, token: int) -> None:
-        """Tell the kernel that a polled file changed, and let go of the token."""
-        ...
-
-    def drop_poll(self, token: int) -> None:
-        """Let go of a token without telling."""
-        ...
-
-    def forget_name(self, parent_id: int, name: bytes) -> None:
-        """Make the kernel look a name up again: the file is gone."""
-        ...
-
-    def forget_attributes(self, node_id: int) -> None:
-        """Make the kernel ask for a node's attributes again."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +66,7 @@ class Operations:
         notifier_tid: thread whose opens are self-writes, see notify.py; 0 while there is none.
         on_vanish: called with (directory, name), with the host's lock held, for what goes away outside of a request.
         root: the mount's root.
+        nodes: what the transport knows.
     """
 
     def __init__(self, host: Host, *, layout: str = "cgroup", log_text: Callable[[], str] = str) -> None:
@@ -102,12 +79,10 @@ class Operations:
         self._tree = host.hierarchy.root
         self._faults = self.control.faults
         self._wall = WallClock(host.clock)
-        self._nodes: dict[int, Node] = {}
-        self._lookups: dict[int, int] = {}
+        self.nodes = NodeTable(self.root, self._tree)
         self._handles: dict[int, Handle | DirectoryHandle] = {}
         self._new_handle = count(1)
-        self._table_lock = threading.Lock()
-        self._polled: dict[tuple[Cgroup, str], set[FileHandle]] = {}
+        self._polls = PollTable()
         self._current = threading.local()
         self.on_vanish: Callable[[Cgroup, bytes], None] | None = None
         host.hierarchy.on_remove.append(self._removed)
@@ -115,61 +90,6 @@ class Operations:
     def close(self) -> None:
         """Let go of the host."""
         self.host.hierarchy.on_remove.remove(self._removed)
-
-    # --- nodes by the number the transport knows them by ---
-
-    def id_of(self, node: Node) -> int:
-        """The transport's number of a node: its inode number, except for the two roots."""
-        if node is self.root:
-            return ROOT_ID
-        return TREE_ROOT_ID if node is self._tree else node.ino
-
-    def node(self, node_id: int) -> Node:
-        """The node behind a number the transport got from lookup.
-
-        Raises:
-            Stale: not known (any more) (ESTALE).
-        """
-        if node_id == ROOT_ID:
-            return self.root
-        node = self._nodes.get(node_id)
-        if node is None:
-            raise Stale(f"no node {node_id}")
-        return node
-
-    def directory(self, node_id: int) -> Directory:
-        """The directory behind a number.
-
-        Raises:
-            NotADirectory: a file (ENOTDIR).
-        """
-        node = self.node(node_id)
-        if not isinstance(node, Cgroup | StaticDir):
-            raise NotADirectory("a file has no entries")
-        return node
-
-    def remember(self, node: Node) -> int:
-        """Count one more reference that the transport holds, and return the node's number."""
-        node_id = self.id_of(node)
-        with self._table_lock:
-            self._nodes[node_id] = node
-            self._lookups[node_id] = self._lookups.get(node_id, 0) + 1
-        return node_id
-
-    def forget(self, node_id: int, nr_lookups: int) -> None:
-        """The transport lets go of so many references."""
-        with self._table_lock:
-            left = self._lookups.get(node_id, 0) - nr_lookups
-            if left > 0:
-                self._lookups[node_id] = left
-            else:
-                self._lookups.pop(node_id, None)
-                self._nodes.pop(node_id, None)
-
-    def is_known(self, node: Node) -> bool:
-        """Whether the transport holds a reference, so that a client may watch the node."""
-        node_id = self.id_of(node)
-        return node_id == ROOT_ID or node_id in self._nodes
 
     def _removed(self, parent: Cgroup, name: bytes) -> None:
         removed = getattr(self._current, "removed", None)
@@ -180,13 +100,13 @@ class Operations:
 
     def forget_name(self, parent: Cgroup, name: bytes) -> None:
         """Make the kernel look a name up again. Not from within an operation on the same directory: the kernel holds its lock."""
-        if self.transport is not None and self.is_known(parent):
-            self.transport.forget_name(self.id_of(parent), name)
+        if self.transport is not None and self.nodes.is_known(parent):
+            self.transport.forget_name(self.nodes.id_of(parent), name)
 
     def forget_attributes(self, node: Node) -> None:
         """Make the kernel ask for a node's attributes again."""
-        if self.transport is not None and self.is_known(node):
-            self.transport.forget_attributes(self.id_of(node))
+        if self.transport is not None and self.nodes.is_known(node):
+            self.transport.forget_attributes(self.nodes.id_of(node))
 
     # --- names ---
 
@@ -346,7 +266,7 @@ class Operations:
         if not isinstance(handle, Handle):
             return
         if isinstance(handle, FileHandle) and handle.poll_token is not None:
-            self._stop_polling(handle)
+            self._drop_poll(self._polls.stop(handle))
         handle.release()
 
     # --- notices ---
@@ -358,42 +278,22 @@ class Operations:
         """
         handle = self.handle(number)
         if not isinstance(handle, FileHandle):
-            if token is not None and self.transport is not None:
-                self.transport.drop_poll(token)
+            self._drop_poll(token)
             return READY
         if token is not None:
-            self._start_polling(handle, token)
+            self._drop_poll(self._polls.start(handle, token))
         return self.host.poll_events(handle.open_file)
-
-    def _start_polling(self, handle: FileHandle, token: int) -> None:
-        with self._table_lock:
-            old, handle.poll_token = handle.poll_token, token
-            self._polled.setdefault(_notice_key(handle), set()).add(handle)
-        if old is not None and self.transport is not None:
-            self.transport.drop_poll(old)
-
-    def _stop_polling(self, handle: FileHandle) -> None:
-        key = _notice_key(handle)
-        with self._table_lock:
-            token, handle.poll_token = handle.poll_token, None
-            handles = self._polled.get(key)
-            if handles is not None:
-                handles.discard(handle)
-                if not handles:
-                    del self._polled[key]
-        if token is not None and self.transport is not None:
-            self.transport.drop_poll(token)
 
     def wake(self, cgroup: Cgroup, file_name: str) -> None:
         """Wake everybody who sleeps in poll on an interface file."""
-        with self._table_lock:
-            handles = self._polled.pop((cgroup, file_name), set())
-            tokens = [handle.poll_token for handle in handles if handle.poll_token is not None]
-            for handle in handles:
-                handle.poll_token = None
+        tokens = self._polls.take((cgroup, file_name))
         if self.transport is not None:
             for token in tokens:
                 self.transport.wake_poll(token)
+
+    def _drop_poll(self, token: int | None) -> None:
+        if token is not None and self.transport is not None:
+            self.transport.drop_poll(token)
 
     # --- faults on demand ---
 
@@ -412,8 +312,3 @@ class Operations:
 
 
 _NO_CHANGES = Changes()
-
-
-def _notice_key(handle: FileHandle) -> tuple[Cgroup, str]:
-    open_file = handle.open_file
-    return open_file.css.cgroup, open_file.row.name
