@@ -159,7 +159,8 @@ def test_run_moves_and_kills_the_processes_that_the_command_names() -> None:
         read pid < /sys/fs/cgroup/b/cgroup.procs; test $pid = $$ && echo moved
     """
     result = run("sh", "-c", script)
-    assert (result.stdout, result.stderr) == ("137\nmoved\n", "")
+    assert result.stdout == "137\nmoved\n"
+    assert result.stderr in ("", "Killed\n"), "a shell may or may not tell of it"
 
 
 def test_run_tells_why_it_cannot() -> None:
