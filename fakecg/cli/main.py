@@ -60,9 +60,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"fakecg: {error}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "fakecg":
+        package = (error.name or "fakecg").partition(".")[0]
+        if package == "fakecg":
             raise
-        print(f"fakecg: the Python package {error.name} is missing: {INSTALL_HINT} {error.name}", file=sys.stderr)
+        print(f"fakecg: the Python package {package} is missing: {INSTALL_HINT} {package}", file=sys.stderr)
         return EXIT_FAILURE
     except ControlError as error:
         print(f"fakecg: {error.reason}", file=sys.stderr)

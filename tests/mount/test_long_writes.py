@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mounting import client, error_of, wait_until
 
-from fakecg import Host, ScaledClock, mounted
+from fakecg import Host, ManualClock, ScaledClock, mounted
 
 SIZE = 512 << 20
 
@@ -81,6 +81,27 @@ def test_a_signal_ends_reclaim_with_eintr_and_progress_is_kept(job: Path, busy_h
     assert writer.communicate()[0].split() == ["-1", "EINTR"]
     assert 0 < zswapped(job) < 400 << 20
     assert busy_host.verify() == SIZE // 4096
+
+
+def test_a_signal_ends_proactive_writeback_with_eintr_and_leaves_no_setting() -> None:
+    with Host(ram="2G", swap="2G", clock=ManualClock()) as host, mounted(host) as path:
+        (path / "job").mkdir()
+        job = path / "job"
+        host.spawn("/job", size="256M", content="half")
+        (job / "memory.reclaim").write_text("250M")
+        host.advance("1h")
+        nr_entries = zswapped(job) // 4096
+        settings = ("memory.zswap.max", "memory.zswap.writeback", "memory.swap.max", "memory.high", "memory.max")
+        before = [(job / name).read_text() for name in settings]
+        program = INTERRUPTED_WRITER.replace("memory.reclaim", "memory.zswap.proactive_writeback").replace('b"400M", 4', 'b"3600", 4')
+        assert client(program, job).communicate()[0].split() == ["-1", "EINTR"]
+        assert 0 < written_back(job) < nr_entries
+        assert [(job / name).read_text() for name in settings] == before
+        assert host.verify() == (256 << 20) // 4096
+
+
+def written_back(job: Path) -> int:
+    return int(dict(line.split() for line in (job / "memory.stat").read_text().splitlines())["zswpwb"])
 
 
 def test_a_killed_writer_is_gone_at_once(job: Path) -> None:
