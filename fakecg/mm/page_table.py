@@ -51,11 +51,11 @@ MAP_FOR_WRITING = _bytes_table({value: value | MAPPED | YOUNG | DIRTY for value 
 #: translate() tables of a page's way to the disk.
 WRITE_STARTED = _bytes_table({value: value & ~DIRTY | WRITEBACK for value in range(256)})
 WRITE_ENDED = _bytes_table({value: value & ~(WRITEBACK | ACTIVE) for value in range(256)})
+WRITE_ENDED_EARLY = _bytes_table({value: value & ~WRITEBACK for value in range(256)})
 DIRTIED = _bytes_table({value: value | DIRTY for value in range(256)})
 _unmapped = [value for value in range(256) if not value & MAPPED]
 #: Finds a run of pages without a pte.
 MISSES = re.compile(b"[" + b"".join(re.escape(bytes([value])) for value in _unmapped) + b"]+", re.DOTALL)
-
 
 
 def column(values: array[int], indices: Sequence[int]) -> Sequence[int]:

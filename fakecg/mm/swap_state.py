@@ -18,7 +18,19 @@ from fakecg.mm import workingset
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.page_table import ACTIVE, DIRTIED, DIRTY, MAPPED, RESIDENT, WORKINGSET, WRITE_ENDED, WRITE_STARTED, as_run, column
+from fakecg.mm.page_table import (
+    ACTIVE,
+    DIRTIED,
+    DIRTY,
+    MAPPED,
+    RESIDENT,
+    WORKINGSET,
+    WRITE_ENDED,
+    WRITE_ENDED_EARLY,
+    WRITE_STARTED,
+    as_run,
+    column,
+)
 from fakecg.mm.zswap import ZERO_PAGE
 
 if TYPE_CHECKING:
@@ -63,6 +75,8 @@ class SwapCache:
 
     Attributes:
         holds_batch: reclaim has pages isolated; see end_writeback.
+        is_disk_quick: the write of a page from zswap ends while the page still waits for its list, so that it keeps its place there.
+            Else the page goes to the tail.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -71,6 +85,7 @@ class SwapCache:
         # Pages from zswap that leave memory as soon as they are written.
         self._written_back: list[tuple[MemCgroup, Sequence[int]]] = []
         self.holds_batch = False
+        self.is_disk_quick = False
 
     # -- slots ------------------------------------------------------------------------------------------------------------------------
 
@@ -315,7 +330,14 @@ class SwapCache:
         """Pages from zswap enter the swap cache on their way to the disk. Source: zswap.c:zswap_writeback_entry."""
         pages = as_run(list(column(self.machine.swap.page, slots)))
         self.add_resident(memcg, pages, data, 0)
+        nr_before = len(self._under_io)
         self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
+        if self.is_disk_quick:
+            written = self._under_io[nr_before:]
+            del self._under_io[nr_before:]
+            for owner, node, batch in written:
+                self.machine.table.apply(batch, WRITE_ENDED_EARLY)
+                owner.rstat.add(owner.lruvecs[node].stat_base + NR_WRITEBACK, -len(batch))
         if self.machine.features.profile.drops_behind:
             self._written_back.append((memcg, pages))
         self.end_writeback()

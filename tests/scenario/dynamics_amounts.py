@@ -85,6 +85,8 @@ def s10_contents(replay: Replay) -> None:
             continue
         guest = replay.new_guest()
         content = row["content"]
+        if content == "zero":
+            replay.tolerances = {**replay.tolerances, **each("swpout_zero swpin_zero", 2)}
         if content == "text":
             replay.tolerances = {**replay.tolerances, **_TEXT}
         if content == "rand":

@@ -7,6 +7,13 @@ from tolerances import BATCH, DISK, each
 #: Every turn of a limit's loop counts, while the victim is dying on the other CPU: hundreds to more than 100000.
 #: The process that is being killed runs into the limit meanwhile.
 _SPIN = {**each("memory.events.oom memory.events.local.oom", 1_000_000), **each("memory.events.max memory.events.local.max", 20 * 18)}
+#: A fault that finds no memory and nobody to kill is tried again and again, as fast as the machine is: 18 `max` and one `oom` each time.
+_ENDLESS = {
+    **each("memory.events.max memory.events.local.max", 300, 0.25),
+    **each("memory.events.oom memory.events.local.oom", 20, 0.25),
+    # On the kernel every attempt counts as a fault.
+    **each("pgfault", 2400),
+}
 #: Which page of a batch is charged from a CPU's stock decides whether it counts as an event.
 _EVENTS = each("memory.events.max memory.events.local.max memory.events.high memory.events.local.high", 36, 0.12)
 _LIMIT = {**BATCH, **_EVENTS, **each("swpin_zero swpout_zero workingset_activate_anon workingset_restore_anon", 50)}
@@ -43,8 +50,9 @@ def s06_oom(replay: Replay) -> None:
     victim.map(16 * PAGES_PER_M, "half")
     replay.step("first maps 16M more")
     replay.step("alive")
-    replay.skip("only an unkillable process, maps over max")
-    replay.skip("alive")
+    spared.map(16 * PAGES_PER_M, "half", limit_s=4)
+    replay.step("only an unkillable process, maps over max", _ENDLESS)
+    replay.step("alive", _ENDLESS)
     guest.end_all()
     guest.write("/D/a", "memory.oom.group", "0")
     guest.write("/D/a", "memory.max", "max")
@@ -54,7 +62,7 @@ def s06_oom(replay: Replay) -> None:
     first, second = guest.start("/D/a"), guest.start("/D/b")
     first.map(8 * PAGES_PER_M, "half")
     second.map(8 * PAGES_PER_M, "half")
-    replay.skip("limit+group at the parent: 8M in a, 8M in b")
+    replay.step("limit+group at the parent: 8M in a, 8M in b", _ENDLESS)
     second.map(16 * PAGES_PER_M, "half")
     replay.step("b maps 16M more")
     replay.step("alive")
@@ -170,6 +178,7 @@ def s19_memory_zero_limits(replay: Replay) -> None:
 @recorded(tolerances={**DISK, **_EVENTS})
 def s20_max_and_zswap_pool(replay: Replay) -> None:
     guest = replay.guest
+    guest.machine.swap_cache.is_disk_quick = True
     guest.write("/D/a", "memory.max", "16M")
     guest.start("/D/a").map(64 * PAGES_PER_M, "half")
     replay.step("map 64M half", _LIMIT)

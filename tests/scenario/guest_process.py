@@ -122,7 +122,20 @@ class Process:
         """Read and change one byte of each page: the fault is that of the read."""
         self.read(index, start, stop)
         space = self.maps[index]
-        self._touch(space, start, space.nr_pages if stop is None else stop, write=True)
+        stop = space.nr_pages if stop is None else stop
+        self._touch(space, start, stop, write=True)
+        for page in range(start, stop):
+            data = space.expected(space.base + page)
+            if not data[0]:
+                # It matters in pages of zeroes alone: in others the length stays the same.
+                space.store(page, b"\1" + data[1:])
+
+    def fill(self, page: int, kind: str) -> None:
+        """Write a whole page of the first mapping, without a look at it before."""
+        self.command()
+        space = self.maps[0]
+        self._touch(space, page, page + 1, write=True)
+        space.store(page, ContentSpec.parse(f"rec:{kind}").page(space.seed, page))
 
     def nr_resident(self, space: SyntheticAddressSpace, start: int, stop: int) -> int:
         """Pages that mincore(2) reports."""
