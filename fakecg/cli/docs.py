@@ -1,6 +1,7 @@
 """Pages made from the code; ``python -m fakecg.cli.docs`` rewrites them.
 
-docs/files.md is made from the rows that declare the interface files; the tables of docs/command-line.md are in command_line_docs.py.
+docs/files.md is made from the rows that declare the interface files; the tables of docs/command-line.md are in command_line_docs.py, that
+of docs/versions.md in versions_docs.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from fakecg.abi.profile import DEFAULT_PROFILE, PROACTIVE_VERSIONS, PROFILES, Features
 from fakecg.cgroup.cftype import ControlFile
-from fakecg.cli import command_line_docs
+from fakecg.cli import command_line_docs, versions_docs
 from fakecg.feature_list import file_tables
 from fakecg.mm.system_files import SYSTEM_FILES
 
@@ -74,8 +75,8 @@ def render() -> str:
 
 def main() -> int:
     """Rewrite the pages that are out of date."""
-    command_line = command_line_docs.PATH
-    for path, text in ((PATH, render()), (command_line, command_line_docs.render(command_line.read_text(encoding="utf-8")))):
+    written = [(page.PATH, page.render(page.PATH.read_text(encoding="utf-8"))) for page in (command_line_docs, versions_docs)]
+    for path, text in ((PATH, render()), *written):
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"{path}: rewritten", file=sys.stderr)
