@@ -156,7 +156,7 @@ def _indices(cgroup: Cgroup) -> list[AgeIndex]:
     for each in cgroup.descendants_pre():
         memcg = each.own_css("memory")
         if isinstance(memcg, MemCgroup):
-            ages = memcg.mm.zswap.ages
+            ages = memcg.mm.zswap.owners.ages
             indices += [ages[number] for number in memcg.objcgs]
     return indices
 
@@ -213,7 +213,7 @@ def survey(cgroup: Cgroup, *, age_s: int | None = None, max_bytes: int | None = 
         pool=PoolUse(
             nr_pages=zswap.pool.nr_pages,
             nr_objects=zswap.pool.nr_objects,
-            stored_bytes=sum(index.nr_bytes for index in zswap.ages.values()),
+            stored_bytes=sum(index.nr_bytes for index in zswap.owners.ages.values()),
             classes=tuple(zswap.pool.class_use()),
         ),
     )

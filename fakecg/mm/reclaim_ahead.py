@@ -34,7 +34,7 @@ def nr_alike(machine: Machine, lruvec: Lruvec, nr_pages: int) -> int:
     state = kinds.pop()
     if kinds or state & (YOUNG | WRITEBACK | DIRTY) != DIRTY or any(table.slots_of(pages)):
         return SWAP_CLUSTER_MAX
-    if not zswap.enabled or min(zswap.batch_headroom(memcg), memcg.nr_swap_pages()) < nr_pages:
+    if not zswap.enabled or min(zswap.limits.batch_headroom(memcg), memcg.nr_swap_pages()) < nr_pages:
         return SWAP_CLUSTER_MAX
     # The compressed pages are charged, a stock at a time, before the pages are uncharged: the more at once, the higher the usage between.
     if not memcg.memory.leaves_no_trace(nr_pages + MEMCG_CHARGE_BATCH):

@@ -115,7 +115,7 @@ def _free_anon_pages(
     machine: Machine, lruvec: Lruvec, pages: Sequence[int], kinds: set[int], sc: ScanControl, result: ShrinkResult
 ) -> list[int]:
     """Free pages through swap, together where zswap takes them all; one by one where an entry may have to go for each."""
-    if len(pages) == 1 or not machine.zswap.enabled or machine.zswap.batch_headroom(lruvec.memcg) >= len(pages):
+    if len(pages) == 1 or not machine.zswap.enabled or machine.zswap.limits.batch_headroom(lruvec.memcg) >= len(pages):
         return _free_anon_batch(machine, lruvec, pages, kinds, sc, result)
     flags = machine.table.flags
     refused: list[int] = []

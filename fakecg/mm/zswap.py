@@ -20,12 +20,13 @@ import lz4.block
 
 from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
-from fakecg.abi.units import PAGE_COUNTER_MAX, PAGE_SIZE
-from fakecg.mm.age_index import AgeIndex
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.mm.links import LinkedList, Links
 from fakecg.mm.lz4_kernel import compress_all
 from fakecg.mm.page_table import column
 from fakecg.mm.zsmalloc import ZsPool
+from fakecg.mm.zswap_limits import ZswapLimits
+from fakecg.mm.zswap_owners import ZswapOwners
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
@@ -56,89 +57,28 @@ class Zswap:
     """The pool, its entries and the limits on the way in.
 
     Attributes:
-        enabled, max_pool_percent, accept_threshold_percent, shrinker_enabled: module parameters.
+        enabled, shrinker_enabled: module parameters.
         handle, length, stored_ns, owner, referenced: columns by slot; length 0 means no entry.
-        owners: memcg of each owner number (obj_cgroup); number 0 is nobody.
-        is_full: the pool reached its limit and has not fallen below the accept threshold since.
     """
 
     def __init__(self, machine: Machine, *, total_pages: int) -> None:
         """``total_pages``: RAM of the machine, which max_pool_percent is of."""
         self.machine = machine
         self.enabled = True
-        self.max_pool_percent = 20
-        self.accept_threshold_percent = 90
         self.shrinker_enabled = False
-        self.total_pages = total_pages
         self.pool = ZsPool(max_pages=max(1024, total_pages))
         self.counters = ZswapCounters()
+        self.limits = ZswapLimits(machine, self.pool, self.counters, total_pages)
         self.handle = array("Q", [0])
         self.length = array("H", [0])
         self.stored_ns = array("Q", [0])
         self.owner = array("I", [0])
         self.referenced = bytearray(1)
         self.links = Links()
-        self.owners: list[MemCgroup | None] = [None]
-        self.ages: dict[int, AgeIndex] = {}
-        self.is_full = False
+        self.owners = ZswapOwners()
         self.worker_cursor: MemCgroup | None = None
         self._pool_pages_taken = 0
         self._ahead: tuple[Sequence[Buffer], list[Buffer]] = ((), [])
-
-    # -- limits -----------------------------------------------------------------------------------------------------------------------
-
-    @property
-    def max_pages(self) -> int:
-        """Pool limit in pages. Source: zswap_max_pages."""
-        return self.total_pages * self.max_pool_percent // 100
-
-    @property
-    def accept_pages(self) -> int:
-        """A full pool takes stores again at or below this. Source: zswap_accept_thr_pages."""
-        return self.max_pages * self.accept_threshold_percent // 100
-
-    def _pool_refuses(self) -> bool:
-        """The pool limit with its hysteresis. Source: zswap_check_limits."""
-        total = self.pool.nr_pages
-        if total >= self.max_pages:
-            self.counters.pool_limit_hit += 1
-            self.is_full = True
-        elif self.is_full and total <= self.accept_pages:
-            self.is_full = False
-        return self.is_full
-
-    def _is_over_limit(self, memcg: MemCgroup) -> bool:
-        """memory.zswap.max of the cgroup or an ancestor is reached. Source: obj_cgroup_may_zswap."""
-        flushed = False
-        for ancestor in memcg.ancestors():
-            max_pages = ancestor.zswap_max_pages
-            if max_pages == PAGE_COUNTER_MAX:
-                continue
-            if not max_pages:
-                return True
-            if not flushed:
-                self.machine.rstat.flush()
-                flushed = True
-            if ancestor.rstat.total[ZSWAP_BYTES] // PAGE_SIZE >= max_pages:
-                return True
-        return False
-
-    def batch_headroom(self, memcg: MemCgroup) -> int:
-        """Pages that can be stored without any limit being looked at one by one: those checks have no effect so far from it."""
-        pool_pages = self.max_pages - self.pool.nr_pages
-        headroom = 0 if self.is_full else pool_pages // 8
-        flushed = False
-        for ancestor in memcg.ancestors():
-            if ancestor.zswap_max_pages == PAGE_COUNTER_MAX:
-                continue
-            if not ancestor.zswap_max_pages:
-                # Nobody looks at statistics then.
-                return 0
-            if not flushed:
-                self.machine.rstat.flush()
-                flushed = True
-            headroom = min(headroom, ancestor.zswap_max_pages - ancestor.rstat.total[ZSWAP_BYTES] // PAGE_SIZE)
-        return max(headroom, 0)
 
     # -- store ------------------------------------------------------------------------------------------------------------------------
 
@@ -152,20 +92,20 @@ class Zswap:
         if not self.enabled:
             self.invalidate([slot for slot in slots if self.has(slot)])
             return [False] * nr_pages
-        if self.batch_headroom(memcg) >= nr_pages:
+        if self.limits.batch_headroom(memcg) >= nr_pages:
             return self._store_batch(memcg, node, slots, data)
         return [self._store_checked(memcg, node, slot, page) for slot, page in zip(slots, data, strict=True)]
 
     def _store_checked(self, memcg: MemCgroup, node: int, slot: int, page: Buffer) -> bool:
         accepted = True
-        if self._is_over_limit(memcg):
+        if self.limits.is_over(memcg):
             accepted = self.machine.zswap_writeback.make_room(memcg)
         if accepted:
-            accepted = not self._pool_refuses()
+            accepted = not self.limits.refuses()
         if accepted:
             return self._store_batch(memcg, node, (slot,), (page,))[0]
         self.invalidate([slot] if self.has(slot) else [])
-        if self.is_full:
+        if self.limits.is_full:
             self.machine.zswap_writeback.worker.store_refused()
         return False
 
@@ -209,7 +149,7 @@ class Zswap:
         except NoSpace:
             self.counters.reject_alloc_fail += len(slots)
             return [False] * len(results)
-        owner = self._owner_number(memcg)
+        owner = self.owners.number_of(memcg)
         self._make_room_for(slots[-1] if isinstance(slots, range) else max(slots))
         now_ns = self.machine.clock.now_ns()
         if isinstance(slots, range):
@@ -229,7 +169,7 @@ class Zswap:
                 referenced[slot] = 1
         self.links.add(memcg.zswap_lrus[node], slots)
         nr_bytes = sum(lengths)
-        self.ages[owner].add(now_ns, len(slots), nr_bytes)
+        self.owners.ages[owner].add(now_ns, len(slots), nr_bytes)
         self._account(memcg, len(slots), nr_bytes, nr_incompressible)
         rstat = memcg.rstat
         rstat.local[ZSWPOUT] += len(slots)
@@ -251,14 +191,6 @@ class Zswap:
                 self.counters.reject_compress_fail += 1
         self.counters.stored_incompressible_pages += nr_kept
         return nr_kept
-
-    def _owner_number(self, memcg: MemCgroup) -> int:
-        if not memcg.objcg:
-            self.owners.append(memcg)
-            memcg.objcg = len(self.owners) - 1
-            memcg.objcgs.append(memcg.objcg)
-            self.ages[memcg.objcg] = AgeIndex()
-        return memcg.objcg
 
     def _make_room_for(self, slot: int) -> None:
         missing = slot + 1 - len(self.length)
@@ -292,9 +224,7 @@ class Zswap:
 
     def owner_memcg(self, slot: int) -> MemCgroup:
         """The memcg an entry is charged to."""
-        memcg = self.owners[self.owner[slot]]
-        assert memcg is not None
-        return memcg
+        return self.owners.memcg_of(self.owner[slot])
 
     def decompress(self, slot: int) -> bytes:
         """An entry's page.
@@ -366,8 +296,7 @@ class Zswap:
         batches: Iterable[tuple[int, Sequence[int]]]
         batches = [(owners[0], slots)] if one_owner else [(owner, list(group)) for owner, group in groupby(slots, key=owner_of.__getitem__)]
         for owner, batch in batches:
-            memcg = self.owners[owner]
-            assert memcg is not None
+            memcg = self.owners.memcg_of(owner)
             if single_node:
                 self.links.remove(memcg.zswap_lrus[0], batch)
             else:
@@ -377,7 +306,7 @@ class Zswap:
             nr_incompressible = lengths.count(PAGE_SIZE)
             self.counters.stored_incompressible_pages -= nr_incompressible
             nr_bytes = sum(lengths)
-            self.ages[owner].remove(column(self.stored_ns, batch), lengths)
+            self.owners.ages[owner].remove(column(self.stored_ns, batch), lengths)
             self._account(memcg, -len(batch), -nr_bytes, -nr_incompressible)
             if event is not None:
                 memcg.rstat.local[event] += len(batch)
@@ -401,10 +330,7 @@ class Zswap:
         self.machine.zswap_writeback.memcg_offline(memcg)
         for lru, child in zip(parent.zswap_lrus, memcg.zswap_lrus, strict=True):
             self.links.splice_oldest(lru, child)
-        for number in memcg.objcgs:
-            self.owners[number] = parent
-        parent.objcgs += memcg.objcgs
-        memcg.objcgs = []
+        self.owners.reparent(memcg, parent)
         local, upper = memcg.rstat, parent.rstat
         for item in (ZSWAP_BYTES, ZSWAPPED_PAGES, ZSWAP_INCOMP_PAGES):
             amount = local.local[item]

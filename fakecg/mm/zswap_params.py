@@ -39,10 +39,10 @@ def _flag(name: str, attribute: str, summary: str) -> ControlFile:
 
 def _percent(name: str, summary: str) -> ControlFile:
     def write(machine: Machine, data: bytes, _: OpenFile) -> None:
-        setattr(machine.zswap, name, kstrtouint(data))
+        setattr(machine.zswap.limits, name, kstrtouint(data))
 
     return ControlFile(
-        name=f"{_PARAMETERS}/{name}", show=lambda machine, _: f"{getattr(machine.zswap, name)}\n", write=write, summary=summary
+        name=f"{_PARAMETERS}/{name}", show=lambda machine, _: f"{getattr(machine.zswap.limits, name)}\n", write=write, summary=summary
     )
 
 

@@ -67,7 +67,7 @@ class ShrinkWorker:
         machine = self.machine
         zswap = machine.zswap
         failures = attempts = 0
-        while zswap.pool.nr_pages > zswap.accept_pages:
+        while zswap.pool.nr_pages > zswap.limits.accept_pages:
             memcg = machine.root_memcg.next_descendant_pre(zswap.worker_cursor)
             while memcg is not None and not memcg.online:
                 memcg = machine.root_memcg.next_descendant_pre(memcg)

@@ -156,7 +156,7 @@ def _check_zswap(machine: Machine) -> Iterator[str]:
             yield f"{memcg.cgroup.path()}: {nr_entries} entries of {nr_bytes} bytes, statistics say {counted}"
         if memcg.kmem_bytes != nr_bytes:
             yield f"{memcg.cgroup.path()}: {memcg.kmem_bytes} bytes charged for {nr_bytes} bytes of entries"
-        ages = [zswap.ages[number] for number in memcg.objcgs]
+        ages = [zswap.owners.ages[number] for number in memcg.objcgs]
         if (sum(age.nr_entries for age in ages), sum(age.nr_bytes for age in ages)) != (nr_entries, nr_bytes):
             yield f"{memcg.cgroup.path()}: the age index does not match"
     entries = zswap.entries()
