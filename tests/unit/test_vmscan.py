@@ -237,8 +237,9 @@ def test_reclaim_leaves_dirty_cache_to_the_flusher(job):
     assert job.stat["file_dirty"] == 200 * PAGE
     vm = vm_change(job.host)
     reclaim(job, "800K swappiness=0")
-    assert vm["nr_vmscan_immediate_reclaim"] >= 200, "each was met dirty, and activated"
-    assert vm["pgactivate"] >= 200
+    # A page met dirty is activated; a batch of nothing else wakes the flusher.
+    assert vm["nr_vmscan_immediate_reclaim"] > 0
+    assert vm["pgactivate"] >= vm["nr_vmscan_immediate_reclaim"]
     assert vm["nr_vmscan_write"] == 0
     job.host.advance("40s")
     assert job.stat["file_dirty"] == 0
