@@ -8,14 +8,14 @@ Simplified: one stock for the machine where the kernel has one per CPU.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fakecg.cgroup.cftype import SIGNAL_POINT, Steps
 from fakecg.mm import oom_kill
 from fakecg.mm.lruvec import SWAP_CLUSTER_MAX
 from fakecg.mm.memcontrol import MEMCG_CHARGE_BATCH, MEMCG_HIGH, MEMCG_MAX, MEMCG_OOM, MEMCG_SWAP_HIGH, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext, MmStruct
-from fakecg.mm.vmscan import ReclaimSteps, try_to_free_mem_cgroup_pages
+from fakecg.mm.vmscan import try_to_free_mem_cgroup_pages
 
 if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
@@ -114,16 +114,11 @@ def try_charge(machine: Machine, memcg: MemCgroup, nr_pages: int, context: Charg
     if batch > nr_pages:
         stock.refill(memcg, batch - nr_pages)
     if mm is not None:
-        note_over_high(memcg, mm, batch)
+        for ancestor in memcg.ancestors():
+            if ancestor.memory.usage > ancestor.memory.high or ancestor.swap.usage > ancestor.swap.high:
+                mm.over_high_pages += batch
+                break
     return True
-
-
-def note_over_high(memcg: MemCgroup, mm: MmStruct, nr_pages: int) -> None:
-    """A task charged pages: has it to reclaim, or to wait, before it returns to user mode? Source: the end of try_charge_memcg."""
-    for ancestor in memcg.ancestors():
-        if ancestor.memory.usage > ancestor.memory.high or ancestor.swap.usage > ancestor.swap.high:
-            mm.over_high_pages += nr_pages
-            return
 
 
 def _reclaim_stalled(machine: Machine, memcg: MemCgroup, nr_pages: int, mm: MmStruct | None) -> Generator[None, None, int]:
@@ -131,39 +126,21 @@ def _reclaim_stalled(machine: Machine, memcg: MemCgroup, nr_pages: int, mm: MmSt
     before_ns = machine.reclaim_cost_ns
     if mm is not None:
         mm.batches.drain()
-    nr_reclaimed = yield from _reclaim_as(machine, mm, try_to_free_mem_cgroup_pages(machine, memcg, nr_pages))
+    nr_reclaimed = yield from try_to_free_mem_cgroup_pages(machine, memcg, nr_pages)
     stall_ns = machine.reclaim_cost_ns - before_ns
     if mm is not None:
         mm.stall_in_reclaim(stall_ns)
     return nr_reclaimed
 
 
-def _reclaim_as(machine: Machine, mm: MmStruct | None, steps: ReclaimSteps) -> ReclaimSteps:
-    """Reclaim whose kernel memory, the compressed pages, is charged by a task of the cgroup."""
-    while True:
-        machine.reclaimer = mm
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return cast(int, stop.value)
-        finally:
-            machine.reclaimer = None
-        yield None
-
-
 def handle_over_high(machine: Machine, mm: MmStruct) -> Generator[int | None, None, None]:
     """What a task does on its way back to user mode after charging above memory.high: reclaim, then sleep.
 
-    What this reclaim itself charges above memory.high is handled in the same way, before the task returns.
-    Yields each sleep in nanoseconds. Source: entry/common.c:exit_to_user_mode_loop, memcontrol.c:mem_cgroup_handle_over_high.
+    Yields the sleep in nanoseconds. Source: memcontrol.c:__mem_cgroup_handle_over_high.
     """
-    while mm.over_high_pages and not mm.is_dying:
-        nr_pages, mm.over_high_pages = mm.over_high_pages, 0
-        yield from _handle_over_high(machine, mm, nr_pages)
-
-
-def _handle_over_high(machine: Machine, mm: MmStruct, nr_pages: int) -> Generator[int | None, None, None]:
-    """Source: memcontrol.c:__mem_cgroup_handle_over_high."""
+    nr_pages, mm.over_high_pages = mm.over_high_pages, 0
+    if not nr_pages:
+        return
     memcg = mm.memcg
     retries = MAX_RECLAIM_RETRIES
     nr_to_reclaim = nr_pages

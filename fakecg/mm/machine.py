@@ -13,12 +13,12 @@ from fakecg.abi.errors import NoMemory, UsageError
 from fakecg.abi.stat import KERNEL_PAGES, vector_width
 from fakecg.abi.units import PAGE_SIZE
 from fakecg.cgroup.rstat import RstatTree
-from fakecg.mm.charge import Stock, note_over_high, try_charge
+from fakecg.mm.charge import Stock, try_charge
 from fakecg.mm.folio_batch import LruBatches
 from fakecg.mm.frames import Frames
 from fakecg.mm.kswapd import Node, default_min_free_kbytes
 from fakecg.mm.memcontrol import MEMCG_CHARGE_BATCH, MEMCG_MAX, MemCgroup
-from fakecg.mm.mm_struct import ChargeContext, MmStruct
+from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_counter import PageCounter
 from fakecg.mm.page_table import PageTable
 from fakecg.mm.spaces import AddressSpaces
@@ -56,7 +56,6 @@ class Machine:
         lru_batches: those with pages that wait for their list, in the order they began to.
         reclaim_cost_ns: total cost of reclaim so far; a stall is the difference over it.
         flusher_running: dirty file pages are being written out.
-        reclaimer: the task of a cgroup that reclaims at a limit just now; None for anyone else.
         log, report_io_error, report_bug: where messages go.
     """
 
@@ -104,7 +103,6 @@ class Machine:
         self._flushed_ns = 0
         self.reclaim_cost_ns = 0
         self.flusher_running = False
-        self.reclaimer: MmStruct | None = None
         self.on_swap_io: Callable[[Cgroup, int, bool], None] = lambda cgroup, nr_bytes, is_write: None
         self.log: Callable[[str], None] = _discard
         self.report_io_error: Callable[[str], None] = _discard
@@ -242,8 +240,6 @@ class Machine:
                 change -= nr_taken
             elif memcg.memory.try_charge(MEMCG_CHARGE_BATCH) is None:
                 stock.refill(memcg, MEMCG_CHARGE_BATCH)
-                if self.reclaimer is not None:
-                    note_over_high(memcg, self.reclaimer, MEMCG_CHARGE_BATCH)
             else:
                 # Reclaim that compresses must not wait for itself: a page beyond the limit is charged all the same, and counts as one.
                 over = memcg.memory.try_charge(change)

@@ -17,7 +17,6 @@ DEVIATIONS: dict[tuple[str, str], tuple[int, str]] = {
     (LRU, "s03_writeback_disabled"): (6, _DISK),
     (LRU, "s04_shrinker"): (79, _ROTATION),
     (LRU, "s04b_shrinker_pressure"): (16, _CHARGES),
-    (LRU, "s07_high"): (23, "a throttled process uses more of its own pages than the replay's"),
     (LRU, "s10_contents"): (8, _DISK),
     (LRU, "s14_thrash_psi"): (2, _DISK),
     (LRU, "s17_file_cache"): (90, "files cannot be mapped"),
