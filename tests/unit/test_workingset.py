@@ -20,6 +20,11 @@ def refaults(stat, kind):
     return tuple(stat[f"workingset_{what}_{kind}"] for what in ("refault", "activate", "restore"))
 
 
+def flush(group):
+    """Sizes are taken as of the last flush of statistics, which a read is."""
+    assert group["memory.stat"]
+
+
 def drop_file(job):
     """Reclaim all page cache."""
     job.host.advance("3s")
@@ -51,7 +56,7 @@ def test_a_short_distance_activates(job):
     file.read(memory)
     drop_file(job)
     job.host.advance("3s")
-    job.stat
+    flush(job)
     file.read(memory)
     assert refaults(job.stat, "file") == (100, 100, 0)
     job.host.advance("1s")
@@ -81,7 +86,7 @@ def test_a_workingset_page_that_comes_back_is_restored(job):
     # Deactivated on its way out, so it was part of the workingset.
     drop_file(job)
     assert job.stat["file"] == 0
-    job.stat
+    flush(job)
     stat = stat_change(job)
     file.read(memory)
     refaulted, activated, restored = refaults(stat, "file")
@@ -110,12 +115,12 @@ def test_an_anonymous_page_competes_with_the_cache_and_active_memory(job):
     # Its own kind's inactive list does not count: 100 evictions are more than nothing.
     memory = memory_of(job, 200)
     memory.pageout(0, 100)
-    job.stat
+    flush(job)
     memory.touch(0, 1)
     assert refaults(job.stat, "anon") == (1, 0, 0)
     file_of(job.host, 500).read(memory)
     job.host.advance("3s")
-    job.stat
+    flush(job)
     memory.touch(50, 51)
     assert refaults(job.stat, "anon") == (2, 1, 0)
 
@@ -130,7 +135,7 @@ def test_the_one_who_evicted_measures_the_distance(boot):
     top.host.advance("3s")
     reclaim(top, "200K swappiness=0")
     assert a.stat["file"] == 0
-    top.stat
+    flush(top)
     file.read(reader)
     assert refaults(a.stat, "file") == (50, 50, 0)
     assert refaults(top.stat, "file") == (50, 50, 0)
@@ -142,7 +147,7 @@ def test_the_one_who_evicted_measures_the_distance(boot):
     flood.read(reader)
     top.host.advance("3s")
     reclaim(a, "4M swappiness=0")
-    top.stat
+    flush(top)
     stat = stat_change(a)
     file.read(reader)
     assert refaults(stat, "file") == (50, 0, 0)
@@ -169,7 +174,7 @@ def test_who_evicted_is_gone_and_nothing_is_activated(host):
     host.kill(first.task.pid)
     gone.rmdir()
     host.advance("3s")
-    stays.stat
+    flush(stays)
     file.read(second)
     assert refaults(stays.stat, "file") == (40, 0, 0)
 
