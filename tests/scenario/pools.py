@@ -77,8 +77,10 @@ class Tree:
         self.cleared = {group: self.machine.clear(group, nr_calls) for group, nr_calls in (clear_calls or {}).items()}
 
     def _renew_parent(self) -> None:
-        # A cursor stays with its cgroup, so each tree has a new one.
-        self.machine.host.rmdir("/D")
+        # A cursor stays with its cgroup, so each tree has a new one. A test that failed has left something there.
+        self.machine.write("/D", "cgroup.kill", "1")
+        for child in list(self.machine.host.lookup("/D").descendants_pre())[::-1]:
+            self.machine.host.rmdir(child.path())
         self.machine.host.mkdir("/D")
 
     def add(self, group: str, nr_entries: int, *, nr_own: int = 0, own: int = OWN) -> Hog:

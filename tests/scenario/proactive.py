@@ -114,8 +114,8 @@ class PoolMachine:
 
     def write(self, group: str, name: str, data: bytes | str, interrupted: Callable[[], bool] | None = None) -> Outcome:
         """One write to a fresh descriptor; ``interrupted`` says when a signal has come."""
-        open_file = self.host.open_file(self.host.lookup(group), name.encode(), ROOT_CALLER)
         try:
+            open_file = self.host.open_file(self.host.lookup(group), name.encode(), ROOT_CALLER)
             return {"ret": self.host.write(open_file, data.encode() if isinstance(data, str) else data, interrupted=interrupted)}
         except OSError as error:
             return {"errno": errno.errorcode[error.errno or 0]}

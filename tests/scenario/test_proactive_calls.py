@@ -104,6 +104,11 @@ def test_cleared_entries_stored_before_fresh_ones(file: str, rows: Rows) -> None
         for number, call in enumerate(row["calls"]):
             check_call(rows, f"q19_mixed {row['cleared']}+{row['fresh']} #{number}", pool.call("64K"), call)
         pool.remove()
+    order = scenario(file, "q19_mixed")["order"]
+    said = order["clear_calls"]
+    check_call(
+        rows, "q19_mixed order", one_call(FILES[file], said["entries"], "half", 0, said["calls"], order["call"]["request"]), order["call"]
+    )
 
 
 @pytest.mark.parametrize("file", LATER_FILES)

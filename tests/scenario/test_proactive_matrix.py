@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from proactive import FILES, PoolMachine, recording, result_of
+from proactive import FILES, NUMA_FILES, PoolMachine, recording, result_of
 from rows import Rows
 
 from fakecg.abi.errors import InvalidInput
@@ -98,9 +99,22 @@ def test_where_the_interface_shows(file: str, rows: Rows) -> None:
             "numa_stat_has_counter": "proactive" in host.read(cgroup, "memory.numa_stat"),
             "vmstat_zsw_lines": [line for line in machine.system_file("proc/vmstat").splitlines() if line.startswith("zsw")],
         }
+        # Who may open a file is decided by its owner and mode.
+        node = cgroup.lookup_node(name.encode())
+        actual["uid1000_open"] = {"open_errno": "EACCES"} if node.uid == node.gid == 0 and not node.mode & 0o002 else {}
+        assert inventory.keys() - actual.keys() <= {"counter_after"}
         for key in actual.keys() & inventory.keys():
             rows.check(f"inventory {key}", {key: actual[key]}, {key: inventory[key]})
         if "counter_after" in inventory:
             lines = stat.splitlines()
             before = [lines[lines.index(f"{machine.counter} 0") - 1]]
             rows.check("inventory counter_after", {"before": before}, {"before": inventory["counter_after"]})
+        if "root_write" in recording(file):
+            rows.check("root_write", machine.write("/", name, "1"), {"errno": recording(file)["root_write"]["open_errno"]})
+
+
+@pytest.mark.parametrize("file", [*FILES, *NUMA_FILES])
+def test_every_recorded_scenario_is_replayed(file: str) -> None:
+    sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_proactive_*.py"))
+    for name in recording(file)["scenarios"]:
+        assert f'"{name}"' in sources, f"{file}: {name} is not replayed"
