@@ -5,6 +5,7 @@ What differs, and what is not modelled, is in dynamics_deviations.py; it counts 
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from recording import SCENARIOS, load, nr_recorded
 for script in sorted(Path(__file__).parent.glob("dynamics_*.py")):
     import_module(script.stem)
 
+PAGE = Path(__file__).parents[2] / "docs" / "fidelity.md"
 FILES = ("dynamics_lrugen0.json", "dynamics_numa2.json")
 RECORDED = [(file_name, name) for file_name in FILES for name in load(file_name)]
 PARAMETERS = [pytest.param(*key, id="-".join(key)) for key in RECORDED]
@@ -25,6 +27,18 @@ def test_every_recorded_scenario_is_replayed_or_listed() -> None:
     assert set(RECORDED) == set(SCENARIOS) | set(OUTSIDE)
     assert not set(SCENARIOS) & set(OUTSIDE)
     assert set(DEVIATIONS) <= set(SCENARIOS)
+
+
+def test_each_scenario_that_differs_has_a_line_in_the_page_on_fidelity_and_no_other_has() -> None:
+    section = PAGE.read_text(encoding="utf-8").partition("\n## Reclaim\n")[2].partition("\n## ")[0]
+    told = {
+        (file_name, name): (count, why)
+        for file_name, name, count, why in re.findall(r"^\| `(.*): (.*)` \| (\w+) \| (.*) \|$", section, re.M)
+    }
+    assert told == {
+        **{key: (str(count), why) for key, (count, why) in DEVIATIONS.items()},
+        **{key: ("all", why) for key, why in OUTSIDE.items()},
+    }
 
 
 @pytest.mark.parametrize(("file_name", "name"), PARAMETERS)
