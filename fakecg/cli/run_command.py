@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -73,7 +74,7 @@ def _init(command: list[str], mount_point: str, start: Callable[[str], int]) -> 
 
     The server is in the namespace too: process ids that it is told and those that it finds in /proc are the command's.
     """
-    from fakecg.fs import namespace
+    from fakecg.fs import namespace, statfs_magic
 
     code = 1
     server = None
@@ -83,9 +84,14 @@ def _init(command: list[str], mount_point: str, start: Callable[[str], int]) -> 
         namespace.place_tree(mount_point)
         namespace.place_companions(mount_point)
         namespace.correct_mount_table()
+        ours, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
+            with contextlib.suppress(OSError):  # statfs tells the truth then
+                statfs_magic.hand_over_statfs(theirs)
             _exec(command)
+        theirs.close()
+        statfs_magic.supervise(ours, namespace.CGROUP_DIR)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: os.kill(child, number))

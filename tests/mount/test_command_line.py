@@ -163,6 +163,29 @@ def test_run_moves_and_kills_the_processes_that_the_command_names() -> None:
     assert result.stderr in ("", "Killed\n"), "a shell may or may not tell of it"
 
 
+def test_run_has_statfs_call_the_tree_cgroup2() -> None:
+    script = """
+        stat -f -c %t /sys/fs/cgroup /sys/fs/cgroup/memory.stat
+        cd /sys/fs/cgroup; sh -c 'stat -f -c %t memory.stat'
+        exec "$0" -S -E -c "$1"
+    """
+    # As systemd does it: fstatfs of a descriptor; struct statfs begins with the type.
+    program = """if True:
+        import ctypes, os
+        libc, answer = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(120)
+        for path in ("/sys/fs/cgroup", "/"):
+            assert libc.fstatfs(os.open(path, os.O_RDONLY), answer) == 0
+            print(hex(int.from_bytes(answer[:8], "little")))
+        print(libc.statfs(b"/nowhere", answer), ctypes.get_errno())
+    """
+    result = run("sh", "-c", script, sys.executable, program)
+    assert result.stderr == ""
+    *tree, root, missing = result.stdout.splitlines()
+    assert tree == ["63677270"] * 3 + ["0x63677270"]
+    assert root != "0x63677270"
+    assert missing == "-1 2"
+
+
 def test_run_tells_why_it_cannot() -> None:
     result = fakecg("run", "-o", "no_such_option", "true")
     assert result.returncode == 1
