@@ -187,7 +187,13 @@ class Machine:
                 continue
             if stop_at_refill and nr_charged:
                 break
-            if not (yield from try_charge(self, memcg, 1, context)):
+            try:
+                charged = yield from try_charge(self, memcg, 1, context)
+            except GeneratorExit:
+                # The task was killed while it waited: nobody will use what it has got so far.
+                self.uncharge_pages(memcg, nr_charged)
+                raise
+            if not charged:
                 break
             nr_charged += 1
             if stop_at_refill:

@@ -154,6 +154,12 @@ class MemoryHost:
             self.host.kill(pid)
             self.pids.discard(pid)
 
+    def kill_busy(self) -> None:
+        """SIGKILL to a task in the middle of its work, if there is one."""
+        for pid in list(self.busy):
+            self.host.kill(pid)
+            self.pids.discard(pid)
+
     def _as_job(self, pid: int, work: Generator[Any, None, Any]) -> Generator[None, None, None]:
         """Drive a task's work as its job would: no further when it is dead, SIGBUS when a page is lost. A stuck task is left at that."""
         task = self.host.jobs[pid].task

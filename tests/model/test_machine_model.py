@@ -66,6 +66,7 @@ machines = st.fixed_dictionaries(
 #: What another thread may do in the middle of somebody's work.
 intrusions = st.one_of(
     st.tuples(st.just("kill"), numbers),
+    st.tuples(st.just("kill_busy")),
     st.tuples(st.just("touch"), numbers, starts, pages, booleans),
     st.tuples(st.just("rewrite"), numbers, st.lists(starts, min_size=1, max_size=8)),
     st.tuples(st.just("write"), numbers, limit_names, limits),
