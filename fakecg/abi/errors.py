@@ -51,6 +51,12 @@ class OutOfRange(ControlError):
     code = errno.ERANGE
 
 
+class TooLarge(ControlError):
+    """A bit number that does not fit 32 bits (cpuset lists)."""
+
+    code = errno.EOVERFLOW
+
+
 class TooLong(ControlError):
     """A write of more than one page (kernfs atomic_write_len)."""
 

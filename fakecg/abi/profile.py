@@ -33,6 +33,7 @@ class Profile:
         store_scan_entries: zswap entries looked at, per node, by a store over memory.zswap.max.
         has_sock_throttled: sock_throttled in memory.events.
         has_zpool_parameter: the zswap parameter zpool (gone in 6.18).
+        io_max_takes_one: io.max takes a limit of 1 (6.13).
         dying_reclaim_stops: memory.reclaim in a dying cgroup ends with EAGAIN.
     """
 
@@ -50,6 +51,7 @@ class Profile:
     store_scan_entries: int = 1
     has_sock_throttled: bool = False
     has_zpool_parameter: bool = True
+    io_max_takes_one: bool = False
     dying_reclaim_stops: bool = False
 
 
@@ -72,6 +74,7 @@ PROFILES = {
             store_scan_entries=32,
             has_sock_throttled=True,
             has_zpool_parameter=False,
+            io_max_takes_one=True,
             dying_reclaim_stops=True,
         ),
     )

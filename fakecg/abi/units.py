@@ -17,9 +17,10 @@ PAGE_COUNTER_MAX = ((1 << 63) - 1) // PAGE_SIZE
 INT_MAX = (1 << 31) - 1
 INT_MIN = -(1 << 31)
 
+#: White space, lib/ctype.c; 0xA0 is Latin-1's no-break space.
+KERNEL_SPACE = b" \t\n\v\f\r\xa0"
+
 _U64 = 1 << 64
-#: The kernel's white space, lib/ctype.c; 0xA0 is Latin-1's no-break space.
-_SPACE = b" \t\n\v\f\r\xa0"
 _SUFFIX_SHIFT = {suffix: 10 * power for power, suffix in enumerate(b"KMGTPE", start=1)}
 _DIGITS = {8: re.compile(rb"[0-7]+"), 10: re.compile(rb"[0-9]+"), 16: re.compile(rb"[0-9a-fA-F]+")}
 _HEX_PREFIX = re.compile(rb"0[xX](?=[0-9a-fA-F])")
@@ -34,7 +35,7 @@ def cut(data: bytes) -> bytes:
 
 def kstrip(data: bytes) -> bytes:
     """Text of a write without the white space at both ends. Source: lib/string_helpers.c:strim, skip_spaces."""
-    return cut(data).strip(_SPACE)
+    return cut(data).strip(KERNEL_SPACE)
 
 
 def parse_integer(text: bytes, base: int = 0) -> tuple[int, bytes]:
@@ -209,7 +210,7 @@ def parse_max_int(data: bytes) -> int:
 def match_int(text: bytes) -> int:
     """The value of a ``key=%d`` option: base 0, an optional ``-``, nothing after the digits.
 
-    The value wraps modulo 2^64 before its range is looked at.
+    The value wraps modulo 2^64 before its range is looked at. A lone ``-`` is 0: the sign alone counts as text that was taken.
 
     Raises:
         InvalidInput: not such a number, more than 32 bits, or written with more than 23 characters; the callers of match_int
@@ -219,7 +220,7 @@ def match_int(text: bytes) -> int:
     """
     digits = text[1:] if text[:1] == b"-" else text
     value, rest = parse_integer(digits)
-    if rest == digits or rest:
+    if rest or not text:
         raise InvalidInput(f"not a number: {text[:40]!r}")
     value %= _U64
     if digits is not text:
@@ -233,15 +234,15 @@ def match_int(text: bytes) -> int:
 
 def scan_unsigned(text: bytes) -> tuple[int, bytes] | None:
     """``%llu`` of sscanf: white space, then decimal digits, taken modulo 2^64; None without a digit. Source: lib/vsprintf.c:vsscanf."""
-    text = text.lstrip(_SPACE)
+    text = text.lstrip(KERNEL_SPACE)
     value, rest = parse_integer(text, 10)
     return None if rest == text else (value % _U64, rest)
 
 
 def scan_word(text: bytes, width: int) -> tuple[bytes, bytes] | None:
     """``%<width>s`` of sscanf: white space, then up to ``width`` other bytes; None at the end of the text."""
-    text = text.lstrip(_SPACE)
-    end = next((at for at, byte in enumerate(text[:width]) if byte in _SPACE), min(width, len(text)))
+    text = text.lstrip(KERNEL_SPACE)
+    end = next((at for at, byte in enumerate(text[:width]) if byte in KERNEL_SPACE), min(width, len(text)))
     return (text[:end], text[end:]) if end else None
 
 

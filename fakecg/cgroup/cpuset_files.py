@@ -5,10 +5,11 @@ Mirrors the interface half of kernel/cgroup/cpuset.c, without partitions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
-from fakecg.abi.errors import InvalidInput, NotSupported, OutOfRange
+from fakecg.abi.bitmap import format_list, parse_list
+from fakecg.abi.errors import InvalidInput, NoSpace, NotSupported
 from fakecg.abi.units import kstrip
 from fakecg.cgroup.cftype import ControlFile, OpenFile, Show, Write
 from fakecg.cgroup.css import Controller, Css
@@ -16,65 +17,8 @@ from fakecg.cgroup.css import Controller, Css
 if TYPE_CHECKING:
     from fakecg.cgroup.cgroup import Cgroup
 
-_SEPARATORS = b", \t\n\v\f\r\xa0"
-
-
-def parse_list(text: bytes, nr_bits: int) -> frozenset[int]:
-    """A list of ranges such as ``0-2,5``, ``N`` for the last bit, ``all``, and groups ``0-7:2/4``.
-
-    Raises:
-        InvalidInput: not such a list (EINVAL).
-        OutOfRange: a number past the last bit (ERANGE).
-
-    Source: lib/bitmap-str.c:bitmap_parselist.
-    """
-    bits: set[int] = set()
-    for word in _words(text):
-        region, colon, group = word.partition(b":")
-        if region.lower() == b"all":
-            first, last = 0, nr_bits - 1
-        else:
-            start, dash, stop = region.partition(b"-")
-            first = _number(start, nr_bits)
-            last = _number(stop, nr_bits) if dash else first
-        used, slash, size = group.partition(b"/")
-        if colon and not slash:
-            raise InvalidInput(f"not a list: {text[:40]!r}")
-        step = _number(size, nr_bits) if colon else last - first + 1
-        nr_used = _number(used, nr_bits) if colon else step
-        if first > last or not 0 < nr_used <= step:
-            raise InvalidInput(f"not a list: {text[:40]!r}")
-        if last >= nr_bits:
-            raise OutOfRange(f"past the last number {nr_bits - 1}: {text[:40]!r}")
-        bits.update(bit for bit in range(first, last + 1) if (bit - first) % step < nr_used)
-    return frozenset(bits)
-
-
-def _words(text: bytes) -> list[bytes]:
-    for separator in _SEPARATORS:
-        text = text.replace(bytes([separator]), b",")
-    return [word for word in text.split(b",") if word]
-
-
-def _number(text: bytes, nr_bits: int) -> int:
-    if text == b"N":
-        return nr_bits - 1
-    if not text.isdigit() or len(text) > 20:
-        raise InvalidInput(f"not a number: {text[:40]!r}")
-    if int(text) >= 1 << 32:
-        raise OutOfRange(f"does not fit 32 bits: {text!r}")
-    return int(text)
-
-
-def format_list(bits: frozenset[int]) -> str:
-    """Ranges in rising order with a newline: ``0-2,5``. Source: lib/bitmap-str.c:bitmap_print_to_pagebuf."""
-    ranges: list[list[int]] = []
-    for bit in sorted(bits):
-        if ranges and ranges[-1][1] == bit - 1:
-            ranges[-1][1] = bit
-        else:
-            ranges.append([bit, bit])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges) + "\n"
+#: The width of a node mask, whatever the machine has. Source: CONFIG_NODES_SHIFT=10 of the recorded kernel.
+MAX_NUMNODES = 1024
 
 
 class CpusetCss(Css):
@@ -92,6 +36,13 @@ class CpusetCss(Css):
         """Every bit the machine has, of ``cpus``, ``mems`` or ``exclusive``."""
         controller = cast(CpusetController, self.controller)
         return frozenset(range(controller.nr_nodes if kind == "mems" else controller.nr_cpus))
+
+    def siblings(self) -> Iterator[CpusetCss]:
+        """The other states below the same parent."""
+        for cgroup in self.cgroup.parent.children.values() if self.cgroup.parent is not None else ():
+            css = cgroup.own_css(self.controller.name)
+            if css is not None and css is not self:
+                yield cast(CpusetCss, css)
 
     def effective(self, kind: str) -> frozenset[int]:
         """What the parent grants of the own mask; all of it where nothing would be left. Source: cpuset.c:compute_effective_cpumask."""
@@ -111,11 +62,31 @@ def _show(kind: str) -> Show:
 
 def _write(kind: str) -> Write:
     def write(css: CpusetCss, data: bytes, _open_file: OpenFile) -> None:
-        # Source: cpuset.c:cpuset_write_resmask.
+        # Source: cpuset.c:cpuset_write_resmask, update_cpumask, update_nodemask, update_exclusive_cpumask.
         available = css.available(kind)
-        setattr(css, kind, parse_list(kstrip(data), len(available)))
+        bits = parse_list(kstrip(data), MAX_NUMNODES if kind == "mems" else len(available))
+        if not bits <= available:
+            raise InvalidInput(f"cpuset.{kind}: not there: {format_list(bits - available).strip()}")
+        if bits != getattr(css, kind):
+            _validate_change(css, kind, bits)
+        setattr(css, kind, bits)
 
     return write
+
+
+def _validate_change(css: CpusetCss, kind: str, bits: frozenset[int]) -> None:
+    # Source: cpuset.c:validate_change. A list of cpus that breaks another's exclusiveness is taken; it would end partitions.
+    if kind == "exclusive":
+        if bits and any(_excludes(bits, sibling) for sibling in css.siblings()):
+            raise InvalidInput(f"cpuset.cpus.exclusive: {css.cgroup.path()}: taken by a sibling")
+    elif not bits and css.cgroup.is_populated:
+        raise NoSpace(f"cpuset.{kind}: {css.cgroup.path()} has processes")
+
+
+def _excludes(bits: frozenset[int], sibling: CpusetCss) -> bool:
+    if sibling.exclusive:
+        return bool(bits & sibling.exclusive)
+    return bool(sibling.cpus) and sibling.cpus <= bits
 
 
 def _show_effective(kind: str) -> Callable[[CpusetCss, OpenFile], str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from fakecg.abi.errors import InvalidInput, NoSuchDevice, NotSupported, OutOfRange
 from fakecg.abi.keyed import nested_keyed
-from fakecg.abi.units import cut, scan_unsigned, scan_word
+from fakecg.abi.units import KERNEL_SPACE, cut, scan_unsigned, scan_word
 from fakecg.cgroup.cftype import ControlFile, OpenFile
 from fakecg.cgroup.css import Controller, Css
 
@@ -23,7 +23,6 @@ SWAP_DEVICE = "254:0"
 WEIGHT_MIN, WEIGHT_DEFAULT, WEIGHT_MAX = 1, 100, 10000
 LIMIT_KEYS = ("rbps", "wbps", "riops", "wiops")
 U32_MAX, U64_MAX = (1 << 32) - 1, (1 << 64) - 1
-_SPACE = b" \t\n\v\f\r\xa0"
 
 
 class DeviceStat:
@@ -69,12 +68,12 @@ def _open_device(css: IoCss, data: bytes) -> tuple[str, bytes]:
     text = cut(data)
     major = scan_unsigned(text)
     minor = scan_unsigned(major[1][1:]) if major is not None and major[1][:1] == b":" else None
-    if major is None or minor is None or not minor[1] or minor[1][0] not in _SPACE:
+    if major is None or minor is None or not minor[1] or minor[1][0] not in KERNEL_SPACE:
         raise InvalidInput(f"not a device number and a setting: {text[:40]!r}")
     device = f"{major[0] & U32_MAX}:{minor[0] & U32_MAX}"
     if device not in cast(IoController, css.controller).devices:
         raise NoSuchDevice(f"no device {device}")
-    return device, minor[1].lstrip(_SPACE)
+    return device, minor[1].lstrip(KERNEL_SPACE)
 
 
 def _show_max(css: IoCss, _open_file: OpenFile) -> str:
@@ -102,7 +101,7 @@ def _write_max(css: IoCss, data: bytes, _open_file: OpenFile) -> None:
         if not value:
             raise OutOfRange("io.max: a limit of 0")
         name = key.decode("latin-1")
-        if name not in LIMIT_KEYS or (name.endswith("bps") and value == 1):
+        if name not in LIMIT_KEYS or (value == 1 and not css.cgroup.hierarchy.features.profile.io_max_takes_one):
             raise InvalidInput(f"io.max: not a limit: {token!r}")
         position = LIMIT_KEYS.index(name)
         limits[position] = min(value, _NO_LIMIT[position])

@@ -99,14 +99,15 @@ def write_subtree_control(cgroup: Cgroup, data: bytes, caller: Caller) -> None:
     """
     enable, disable = parse_subtree_control(cgroup, data)
     enable -= cgroup.subtree_control
-    missing = enable - cgroup.control
-    if missing:
-        raise NoSuchFile(f"{cgroup.path()}: not in cgroup.controllers: {' '.join(sorted(missing))}")
     disable &= cgroup.subtree_control
-    for name in sorted(disable):
-        for child in cgroup.children.values():
-            if name in child.subtree_control:
-                raise Busy(f"{child.path()} has {name} enabled for its children")
+    available = cgroup.control
+    for name in cgroup.hierarchy.controllers:  # the kernel's order decides which of two refusals is told
+        if name in enable and name not in available:
+            raise NoSuchFile(f"{cgroup.path()}: {name} is not in cgroup.controllers")
+        if name in disable:
+            for child in cgroup.children.values():
+                if name in child.subtree_control:
+                    raise Busy(f"{child.path()} has {name} enabled for its children")
     if not enable and not disable:
         return
     _vet_enable(cgroup, enable)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import InvalidInput, NoSuchDevice
 from fakecg.abi.keyed import counter_or_max
-from fakecg.abi.units import PAGE_COUNTER_MAX, PAGE_SIZE, kstrip, page_counter_memparse
+from fakecg.abi.units import INT_MAX, PAGE_COUNTER_MAX, PAGE_SIZE, kstrip, kstrtoull, page_counter_memparse, parse_integer
 from fakecg.cgroup.cftype import ControlFile, OpenFile, Show, Write
 from fakecg.cgroup.css import Controller, Css
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 HUGE_PAGE_SIZES = {"1GB": 1 << 30, "2MB": 2 << 20}
 RDMA_RESOURCES = (b"hca_handle", b"hca_object")
+MISC_RESOURCES = (b"sev", b"sev_es")
+#: match_int copies a number into a buffer of this many bytes. Source: lib/parser.c.
+_MATCH_NUMBER_BYTES = 24
 
 
 class HugetlbCss(Css):
@@ -90,17 +93,29 @@ class HugetlbController(Controller):
 
 def _write_rdma_max(_css: Css, data: bytes, _open_file: OpenFile) -> None:
     # Source: kernel/cgroup/rdma.c:rdmacg_resource_set_max: the limits are parsed before the device is looked for.
-    device, _, options = kstrip(data).partition(b" ")
-    if not options:
-        raise InvalidInput("rdma.max: no limits")
-    for option in options.split(b" "):
+    device, blank, options = kstrip(data).partition(b" ")
+    for option in options.split(b" ") if blank else ():
         key, equals, value = option.partition(b"=")
-        if key not in RDMA_RESOURCES or not equals or not (value == b"max" or value.isdigit()):
+        if key not in RDMA_RESOURCES or not equals or not _is_rdma_limit(value):
             raise InvalidInput(f"rdma.max: not a limit: {option[:40]!r}")
     raise NoSuchDevice(f"rdma.max: no device {device[:40]!r}")
 
 
+def _is_rdma_limit(value: bytes) -> bool:
+    # Source: rdma.c:parse_resource, lib/parser.c:match_int. What follows the digits is ignored, and so is a sign before nothing or 0; any
+    # beginning of "max", even none, stands for it.
+    digits = value.removeprefix(b"-")
+    number, rest = parse_integer(digits)
+    if digits is value and rest == value:
+        return b"max".startswith(value)
+    return len(value) < _MATCH_NUMBER_BYTES and number % (1 << 64) <= (INT_MAX if digits is value else 0)
+
+
 def _write_misc_max(_css: Css, data: bytes, _open_file: OpenFile) -> None:
+    # Source: kernel/cgroup/misc.c:misc_cg_max_write. The names are known, but no machine without the hardware has any of it.
+    name, blank, limit = kstrip(data).partition(b" ")
+    if blank and name in MISC_RESOURCES and limit != b"max":
+        kstrtoull(limit)
     raise InvalidInput(f"misc.max: no resource of the name in {data[:40]!r}")
 
 

@@ -196,6 +196,7 @@ def test_io_max_reads_back(tree: Tree, text: str, after: str) -> None:
         ("8:0 rbps=1M", errno.ENODEV),
         ("254:0 rbps=0", errno.ERANGE),
         ("254:0 rbps=1", errno.EINVAL),
+        ("254:0 wiops=1", errno.EINVAL),
         ("254:0 foo=5", errno.EINVAL),
         ("254:0 rbps", errno.EINVAL),
         ("254:0 rbps=MAX", errno.EINVAL),
@@ -204,6 +205,14 @@ def test_io_max_reads_back(tree: Tree, text: str, after: str) -> None:
 def test_io_max_refuses(tree: Tree, text: str, code: int) -> None:
     with refuses(code):
         tree.write("/a/io.max", text or "\n")
+
+
+def test_io_max_takes_a_limit_of_one_from_6_13_on() -> None:
+    tree = Tree(profile="v7.1")
+    tree.write("/cgroup.subtree_control", "+io")
+    tree.mkdir("a")
+    tree.write("/a/io.max", "254:0 rbps=1 wiops=1")
+    assert tree.read("/a/io.max") == "254:0 rbps=1 wbps=max riops=max wiops=1\n"
 
 
 @pytest.mark.parametrize(("text", "weight"), [("50", 50), ("default 60", 60), ("default10000", 10000), (" 70 junk", 70)])

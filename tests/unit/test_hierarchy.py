@@ -222,6 +222,20 @@ def test_disabling_what_a_child_uses_is_busy(tree: Tree) -> None:
     assert "cpu" in tree.read("/cgroup.subtree_control")
 
 
+def test_the_first_refusal_in_the_order_of_controllers_is_told(tree: Tree) -> None:
+    tree.mkdir("a")
+    tree.mkdir("a/b")
+    tree.write("/cgroup.subtree_control", "-io -memory")
+    tree.write("/a/cgroup.subtree_control", "+cpu +pids")
+    tree.write("/a/b/cgroup.subtree_control", "+cpu")
+    with refuses(errno.EBUSY):
+        tree.write("/a/cgroup.subtree_control", "+memory -cpu")
+    tree.write("/a/b/cgroup.subtree_control", "-cpu +pids")
+    with refuses(errno.ENOENT):
+        tree.write("/a/cgroup.subtree_control", "-pids +memory")
+    assert tree.read("/a/cgroup.subtree_control") == "cpu pids\n"
+
+
 def test_disable_and_enable_makes_a_new_state(tree: Tree) -> None:
     tree.mkdir("a")
     tree.write("/cgroup.subtree_control", "-io")

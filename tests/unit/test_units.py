@@ -177,8 +177,8 @@ def test_max_int_takes_max_and_refuses_negatives_as_out_of_range() -> None:
 
 
 def test_match_int_has_no_plus_sign_and_wraps_before_its_range() -> None:
-    assert [units.match_int(text) for text in (b"0x3c", b"010", b"-5", b"18446744073709551676")] == [60, 8, -5, 60]
-    for text in (b"", b"+60", b"abc", b"60x", b"08", b"4294967296", b"0" * 23 + b"1", b"-"):
+    assert [units.match_int(text) for text in (b"0x3c", b"010", b"-5", b"18446744073709551676", b"-")] == [60, 8, -5, 60, 0]
+    for text in (b"", b"+60", b"abc", b"60x", b"08", b"4294967296", b"0" * 23 + b"1", b"--1", b"-x"):
         with pytest.raises(ControlError) as caught:
             units.match_int(text)
         assert caught.value.errno == errno.EINVAL
