@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from fakecg.abi.errors import DataLost, NoMemory
 from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO
 from fakecg.mm import workingset
+from fakecg.mm.folio_batch import PAGEVEC_SIZE
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext
@@ -75,8 +76,8 @@ class SwapCache:
 
     Attributes:
         holds_batch: reclaim has pages isolated; see end_writeback.
-        is_disk_quick: the write of a page from zswap ends while the page still waits for its list, so that it keeps its place there.
-            Else the page goes to the tail.
+        nr_early_writes: of each 31 pages from zswap so many are written while they still wait for their list, and keep their place there;
+            the others go to the tail.
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -85,7 +86,8 @@ class SwapCache:
         # Pages from zswap that leave memory as soon as they are written.
         self._written_back: list[tuple[MemCgroup, Sequence[int]]] = []
         self.holds_batch = False
-        self.is_disk_quick = False
+        self.nr_early_writes = 0
+        self._batch_position = 0
 
     # -- slots ------------------------------------------------------------------------------------------------------------------------
 
@@ -332,15 +334,25 @@ class SwapCache:
         self.add_resident(memcg, pages, data, 0)
         nr_before = len(self._under_io)
         self._write_to_disk(self._swap_owner(memcg), pages, slots, list(data))
-        if self.is_disk_quick:
-            written = self._under_io[nr_before:]
-            del self._under_io[nr_before:]
-            for owner, node, batch in written:
-                self.machine.table.apply(batch, WRITE_ENDED_EARLY)
-                owner.rstat.add(owner.lruvecs[node].stat_base + NR_WRITEBACK, -len(batch))
+        if self.nr_early_writes:
+            self._end_early(nr_before)
         if self.machine.features.profile.drops_behind:
             self._written_back.append((memcg, pages))
         self.end_writeback()
+
+    def _end_early(self, nr_before: int) -> None:
+        """Some of the writes that began last end at once. Source: swap.c:folio_rotate_reclaimable, for a page that is on no list yet."""
+        started = self._under_io[nr_before:]
+        del self._under_io[nr_before:]
+        for memcg, node, batch in started:
+            early, late = [], []
+            for page in batch:
+                (early if self._batch_position < self.nr_early_writes else late).append(page)
+                self._batch_position = (self._batch_position + 1) % PAGEVEC_SIZE
+            self.machine.table.apply(early, WRITE_ENDED_EARLY)
+            memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_WRITEBACK, -len(early))
+            if late:
+                self._under_io.append((memcg, node, late))
 
     def _drop_behind(self, memcg: MemCgroup, pages: Sequence[int]) -> None:
         """Clean pages nobody maps leave memory as soon as they are written. Source: filemap.c:folio_end_dropbehind."""

@@ -182,10 +182,17 @@ def s19_memory_zero_limits(replay: Replay) -> None:
     replay.step("try to put a process into a cgroup with memory.max=0")
 
 
+#: How far a throttled process comes in a minute, and how often it faults its own pages in meanwhile.
+_MINUTE = {
+    **each("anon inactive_anon swapcached memory.peak pgfault pgmajfault workingset_refault_anon", 300),
+    **each("swpin_zero swpout_zero", 60),
+    **each("zswap memory.zswap.current", 300 * 2082),
+}
+
+
 @recorded(tolerances={**DISK, **_EVENTS})
 def s20_max_and_zswap_pool(replay: Replay) -> None:
     guest = replay.guest
-    guest.machine.swap_cache.is_disk_quick = True
     guest.write("/D/a", "memory.max", "16M")
     guest.start("/D/a").map(64 * PAGES_PER_M, "half")
     replay.step("map 64M half", _LIMIT)
@@ -193,9 +200,11 @@ def s20_max_and_zswap_pool(replay: Replay) -> None:
     replay.exact = False
     guest.write("/D/a", "memory.zswap.max", "4M")
     process = guest.start("/D/a")
+    replay.take_disk_speed()
     process.map(64 * PAGES_PER_M, "half")
     replay.step("zswap.max=4M: map 64M half")
     replay.step("alive?")
+    replay.take_disk_speed()
     process.read()
     replay.step("read all")
     process.exit()
@@ -205,12 +214,12 @@ def s20_max_and_zswap_pool(replay: Replay) -> None:
     guest.write("/D/a", "memory.high", "16M")
     process = guest.start("/D/a")
     process.map(40 * PAGES_PER_M, "half", limit_s=60)
-    replay.step("memory.high=16M instead, 40M half (20M compressed): waited 60 s")
+    replay.step("memory.high=16M instead, 40M half (20M compressed): waited 60 s", _MINUTE)
     guest.write("/D/a", "memory.high", "max")
     process.go_on()
-    replay.step("memory.high=max")
+    replay.step("memory.high=max", _MINUTE)
     process.exit()
-    replay.step("exit")
+    replay.step("exit", _MINUTE)
 
 
 @recorded(tolerances={**_THRASH, **DISK, **each("memory.events.max memory.events.local.max", 0, 0.3), **each("pswpout", 0, 0.1)})

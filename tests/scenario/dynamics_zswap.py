@@ -67,14 +67,17 @@ def s01b_swapcache_after_read_fault(replay: Replay) -> None:
     process.read()
     replay.step("read all")
     replay.tolerances = {**replay.tolerances, **DISK}
+    replay.take_disk_speed()
     guest.write("/D/a", "memory.reclaim", "16M")
     replay.step("reclaim 16M: to the disk")
     process.read(0, 0, 1024)
     replay.step("read-touch 1024 pages from disk")
+    replay.take_disk_speed()
     guest.write("/D/a", "memory.reclaim", "4M")
     replay.step("reclaim 4M: clean swapcache pages")
     process.write(0, 0, 1024)
     replay.step("write-touch 1024")
+    replay.take_disk_speed()
     guest.write("/D/a", "memory.reclaim", "4M")
     replay.step("reclaim 4M")
     process.zap()
@@ -97,6 +100,7 @@ def s02_zswap_max_lowered(replay: Replay) -> None:
     replay.step("1 s later")
     replay.exact = False
     for request, times in (("4096", 4), ("128K", 3), ("4M", 3), ("4M", 9)):
+        replay.take_disk_speed(times)
         for _ in range(times):
             guest.write("/D/a", "memory.reclaim", request)
         replay.steps(times)
@@ -208,11 +212,10 @@ def s03c_zswap_max_0(replay: Replay) -> None:
 @recorded(tolerances=DISK)
 def s04_shrinker(replay: Replay) -> None:
     guest = replay.guest
-    # In the recording nine of ten writes of the shrinker ended before their page was on a list.
-    guest.machine.swap_cache.is_disk_quick = True
     process = guest.start("/D/a")
     process.map(16384, "half", waiting=3)
     replay.step("map 64M half")
+    replay.take_disk_speed()
     guest.write("/D/a", "memory.reclaim", "16M")
     replay.step("reclaim 16M, shrinker off")
     guest.set_zswap("shrinker_enabled", "Y")
@@ -220,14 +223,17 @@ def s04_shrinker(replay: Replay) -> None:
     guest.advance(2)
     replay.step("idle 2s")
     for number in range(8):
+        replay.take_disk_speed()
         guest.write("/D/a", "memory.reclaim", "4M")
         replay.step(f"reclaim 4M #{number}")
     process.read(0, 0, 2048)
     replay.step("touch 8M")
     for number in range(4):
+        replay.take_disk_speed()
         guest.write("/D/a", "memory.reclaim", "8M")
         replay.step(f"reclaim 8M #{number}")
     guest.write("/D/a", "memory.zswap.writeback", "0")
+    replay.take_disk_speed()
     guest.write("/D/a", "memory.reclaim", "4M")
     replay.step("writeback=0; reclaim 4M")
     process.read()
@@ -239,20 +245,21 @@ def s04_shrinker(replay: Replay) -> None:
 @recorded(tolerances=DISK)
 def s04b_shrinker_pressure(replay: Replay) -> None:
     guest = replay.guest
-    # In the recording nine of ten writes of the shrinker ended before their page was on a list.
-    guest.machine.swap_cache.is_disk_quick = True
     guest.set_zswap("shrinker_enabled", "Y")
     process = guest.start("/D/a")
     process.map(16384, "half", waiting=16)
     replay.step("map 64M half")
+    replay.take_disk_speed()
     guest.write("/D/a", "memory.reclaim", "48M")
     replay.step("reclaim 48M")
     for number in range(6):
+        replay.take_disk_speed()
         guest.write("/D/a", "memory.reclaim", "1G")
         replay.step(f"reclaim 1G #{number}")
     process.read(0, 0, 4096)
     replay.step("touch 16M")
     for number in range(6):
+        replay.take_disk_speed()
         guest.write("/D/a", "memory.reclaim", "4M")
         replay.step(f"reclaim 4M #{number}")
     process.read()
@@ -261,9 +268,11 @@ def s04b_shrinker_pressure(replay: Replay) -> None:
     replay.step("exit")
     guest.write("/D/a", "memory.max", "16M")
     process = guest.start("/D/a")
+    replay.take_disk_speed()
     process.map(12288, "half")
     replay.step("memory.max=16M, shrinker on")
     replay.step("alive?")
+    replay.take_disk_speed()
     process.read()
     replay.step("read all")
     process.exit()

@@ -17,6 +17,8 @@ from typing import Any
 from guest import Guest
 from tolerances import BYTES, BYTES_FILES, DEBUGFS, DEFAULT, EXACT, INEXACT, NOT_MODELLED, VMSTAT, Tolerance, Tolerances
 
+from fakecg.mm.folio_batch import PAGEVEC_SIZE
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 PAGE_SIZE = 4096
 
@@ -132,6 +134,19 @@ class Replay:
         name = f"{self._next} {recorded['what']}"
         self._next += 1
         self.compare(name, recorded["delta"], tolerances)
+
+    def take_disk_speed(self, nr_steps: int = 1) -> None:
+        """Let the disk be as quick as it was in the next recorded steps.
+
+        A page that zswap wrote back goes to the tail of its list if it is on one when the write ends, which pgrotated counts; the pages
+        that reclaim writes itself all do.
+        """
+        changes = _sum_up([step["delta"].get("vmstat", {}) for step in self.recorded["steps"][self._next : self._next + nr_steps]])
+        nr_written_back = changes.get("zswpwb", 0)
+        if nr_written_back:
+            nr_rotated = changes.get("pgrotated", 0) - (changes["pswpout"] - nr_written_back)
+            early = 1 - min(max(nr_rotated / nr_written_back, 0), 1)
+            self.guest.machine.swap_cache.nr_early_writes = round(early * PAGEVEC_SIZE)
 
     def skip(self, what: str) -> None:
         """A recorded step that is not replayed: none of its counters matches."""

@@ -47,11 +47,13 @@ def test_recorded_scenario(file_name: str, name: str, record_property: Any) -> N
     if (file_name, name) in OUTSIDE:
         record_property("rows", [f"{label} scenarios", 1, 0])
         record_property("rows", [f"{label} counters", nr_recorded(file_name, name), 0])
+        record_property("rows", [f"{label} exactly", nr_recorded(file_name, name), 0])
         pytest.skip(OUTSIDE[file_name, name])
     tally = SCENARIOS[file_name, name].replay()
     differences = "\n".join(str(difference) for difference in tally.differences)
     record_property("rows", [f"{label} scenarios", 1, int(not tally.nr_different)])
     record_property("rows", [f"{label} counters", tally.nr_compared, tally.nr_matched])
+    record_property("rows", [f"{label} exactly", tally.nr_compared, tally.nr_exact])
     nr_allowed, _why = DEVIATIONS.get((file_name, name), (0, ""))
     assert tally.nr_different <= nr_allowed, f"{tally.nr_different} counters differ, {nr_allowed} may:\n{differences}"
     assert tally.nr_different or not nr_allowed, "it matches, but is listed as deviating"
