@@ -1,6 +1,7 @@
 """The host: clock, tree, memory, jobs, and the one lock around them.
 
-Everything outside goes through here. How long work is stepped is in engine.py, how files are read and written in file_access.py.
+Everything outside goes through here. How long work is stepped is in engine.py, how files are read and written in file_access.py, who has
+memory in host_jobs.py.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fakecg.cgroup.controllers import standard_controllers
 from fakecg.cgroup.hierarchy import ROOT_CALLER, Hierarchy
 from fakecg.cgroup.io_files import IoController
 from fakecg.cgroup.pressure_files import PROC_PRESSURE_FILES
-from fakecg.file_access import FileAccess
 from fakecg.group import Group
+from fakecg.host_jobs import HostJobs
 from fakecg.mm.age_report import AgeReport, survey
 from fakecg.mm.machine import Machine
 from fakecg.mm.memcontrol import MemoryController
@@ -34,15 +35,13 @@ from fakecg.mm.zswap_files import ZSWAP_FILES
 from fakecg.mm.zswap_params import configure_zswap
 from fakecg.sched.clock import Clock, ManualClock
 from fakecg.sched.cost import CostModel
-from fakecg.sched.task import Task, TaskSource
+from fakecg.sched.task import TaskSource
 from fakecg.sched.timer import TimerQueue
-from fakecg.workload.content import ContentSpec
-from fakecg.workload.job import Job, JobSpec
 
 log = logging.getLogger("fakecg")
 
 
-class Host(FileAccess):
+class Host(HostJobs):
     """An emulated machine with its cgroup tree.
 
     Args:
@@ -118,7 +117,6 @@ class Host(FileAccess):
         if zswap:
             configure_zswap(self.machine, zswap)
         self.task_memory = TaskMemory(self.machine)
-        self.jobs: dict[int, Job] = {}
         self.system_files: dict[str, ControlFile] = {
             path: row for path, row in SYSTEM_FILES.items() if row.needs is None or row.needs(self.features)
         } | {f"proc/{row.name}": row for row in PROC_PRESSURE_FILES}
@@ -175,83 +173,6 @@ class Host(FileAccess):
     def on_notify(self, callback: Callable[[Cgroup, str], None]) -> None:
         """Have a callback for every change notice of an interface file; it runs with the lock held."""
         self.hierarchy.on_notify.append(callback)
-
-    # -- tasks ------------------------------------------------------------------------------------------------------------------------
-
-    def spawn(
-        self,
-        group: Group | Cgroup | str,
-        *,
-        size: str | int,
-        content: str = "text",
-        access: str = "once",
-        cache: str | int | None = None,
-        name: str | None = None,
-        node: int | None = None,
-    ) -> Task:
-        """Start a synthetic task; its first touch of its memory is over when this returns, unless it was throttled.
-
-        Args:
-            node: NUMA node its memory comes from; by default the first one with free memory.
-
-        Raises:
-            UsageError: bad size, content or access, no such node. NoSuchFile: no such cgroup. ControlError: the cgroup takes no tasks.
-        """
-        spec = JobSpec.simple(size=size, content=content, access=access, cache=cache, name=name, node=node)
-        cgroup = group.cgroup if isinstance(group, Group) else group if isinstance(group, Cgroup) else self.lookup(group)
-        return self.spawn_job(cgroup, spec)
-
-    def spawn_job(self, group: Cgroup | str, spec: JobSpec, *, delay_ns: int = 0, oom_score_adj: int = 0) -> Task:
-        """Start a task for a job, whose first touch comes ``delay_ns`` later; errors as spawn."""
-        cgroup = group if isinstance(group, Cgroup) else self.lookup(group)
-        nr_nodes = self.machine.nr_nodes
-        if spec.node is not None and not 0 <= spec.node < nr_nodes:
-            raise UsageError(f"node: 0 to {nr_nodes - 1}, not {spec.node}")
-        with self.locked():
-            task = self._new_task(cgroup, spec.name)
-            task.oom_score_adj = oom_score_adj
-            seed = self.seed * 1_000_003 + task.pid
-            mapping = None
-            if spec.cache_pages:
-                content = spec.regions[0].content if spec.regions else ContentSpec.parse("text")
-                mapping = self.task_memory.create_file(spec.cache_pages, content, seed)
-            job = Job.create(task, spec, self.task_memory, self.clock, self.timers, seed, mapping, delay_ns)
-            self.jobs[task.pid] = job
-            if spec.node is not None:
-                for space in job.spaces:
-                    space.node_of = bytes((spec.node,)) * space.nr_pages
-            self._run_due()
-            return task
-
-    def _new_task(self, cgroup: Cgroup, name: str) -> Task:
-        task = Task(self.hierarchy.new_pid(), name)
-        self.machine.spaces.new_mm(task)
-        task.on_kill = self._exit_task
-        self.hierarchy.add_task(task, cgroup)
-        return task
-
-    def _exit_task(self, task: Task) -> None:
-        job = self.jobs.pop(task.pid, None)
-        if job is not None:
-            job.stop()
-        if task.mm is not None:
-            self.machine.spaces.exit_mm(task.mm)
-        self.hierarchy.exit_task(task)
-        self.hierarchy.reap_task(task)
-
-    def tasks(self) -> list[Task]:
-        """Live synthetic tasks, oldest first."""
-        with self.locked():
-            return [job.task for job in self.jobs.values()]
-
-    def kill(self, pid: int) -> None:
-        """SIGKILL to a synthetic task; raises UsageError if there is none with this pid."""
-        with self.locked():
-            job = self.jobs.get(pid)
-            if job is None:
-                raise UsageError(f"no task {pid}", 1)
-            job.task.kill()
-            self.finish_works()
 
     # -- time -------------------------------------------------------------------------------------------------------------------------
 

@@ -96,8 +96,9 @@ def refresh(hierarchy: Hierarchy) -> None:
             task = hierarchy.tasks.get(change.tid)
             if isinstance(task, HostTask):
                 exit_thread(hierarchy, task)
-                if not task.leader.threads:
-                    hierarchy.tasks.pop(task.tgid, None)
+                leader = task.leader
+                if not leader.threads and hierarchy.tasks.pop(leader.pid, None) is not None and leader.on_exit is not None:
+                    leader.on_exit(leader)
 
 
 def _adopt_real(hierarchy: Hierarchy, info: ThreadInfo, leader: Task | None, cgroup: Cgroup) -> None:

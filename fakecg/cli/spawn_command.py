@@ -11,7 +11,7 @@ import sys
 
 from fakecg.cli import client
 
-_OPTIONS = ("size", "content", "access", "cache", "name", "node")
+_OPTIONS = ("size", "content", "access", "cache", "name", "node", "pid")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", metavar="SIZE", help="page cache it reads at the start")
     parser.add_argument("--name", help="name of the task")
     parser.add_argument("--node", type=int, metavar="N", help="NUMA node its memory comes from (the first with free memory)")
+    parser.add_argument(
+        "--pid", type=int, metavar="PID", help="real process whose memory this is: it is listed, and its end frees the memory"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

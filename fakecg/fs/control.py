@@ -81,8 +81,9 @@ def _spawn(control: Control, arguments: Arguments) -> str:
     options: dict[str, Any] = dict(arguments.options)
     if "size" not in options:
         raise UsageError("size=... is missing")
-    if "node" in options:
-        options["node"] = _number(options["node"], "node")
+    for name in ("node", "pid"):
+        if name in options:
+            options[name] = _number(options[name], name)
     host = control.host
     return f"{host.spawn(host.lookup(arguments.words[0]), **options).pid}\n"
 
@@ -193,7 +194,7 @@ COMMANDS: tuple[ControlCommand, ...] = (
         name="spawn",
         summary="Start a synthetic task; answers its pid.",
         words=("CGROUP",),
-        options=("size", "content", "access", "cache", "name", "node"),
+        options=("size", "content", "access", "cache", "name", "node", "pid"),
         run=_spawn,
     ),
     ControlCommand(name="ps", summary="Tasks and where their memory is.", report=_ps),

@@ -36,6 +36,7 @@ class Task:
         mm: its address space, for the memory model.
         on_kill: called by kill(); has to make the task exit, now or soon.
         on_freeze: called with the new state whenever ``frozen`` changed.
+        on_exit: on the leader of a real process: called once it has ended.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Task:
         "leader",
         "mm",
         "name",
+        "on_exit",
         "on_freeze",
         "on_kill",
         "oom_score_adj",
@@ -86,6 +88,7 @@ class Task:
         self.mm: Any = None
         self.on_kill: Callable[[Task], None] | None = None
         self.on_freeze: Callable[[Task, bool], None] | None = None
+        self.on_exit: Callable[[Task], None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.pid} {self.name!r}>"
