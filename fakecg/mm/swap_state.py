@@ -345,10 +345,10 @@ class SwapCache:
         started = self._under_io[nr_before:]
         del self._under_io[nr_before:]
         for memcg, node, batch in started:
-            early, late = [], []
-            for page in batch:
-                (early if self._batch_position < self.nr_early_writes else late).append(page)
-                self._batch_position = (self._batch_position + 1) % PAGEVEC_SIZE
+            first, self._batch_position = self._batch_position, (self._batch_position + len(batch)) % PAGEVEC_SIZE
+            is_early = [(first + index) % PAGEVEC_SIZE < self.nr_early_writes for index in range(len(batch))]
+            early = [page for page, ended in zip(batch, is_early, strict=True) if ended]
+            late = [page for page, ended in zip(batch, is_early, strict=True) if not ended]
             self.machine.table.apply(early, WRITE_ENDED_EARLY)
             memcg.rstat.add(memcg.lruvecs[node].stat_base + NR_WRITEBACK, -len(early))
             if late:
