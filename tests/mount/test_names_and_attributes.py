@@ -87,18 +87,41 @@ def test_extended_attributes(cg_mount: Path) -> None:
         for name in ("user.a", "trusted.b", "security.c"):
             os.setxattr(path, name, b"value")
             assert os.getxattr(path, name) == b"value"
-        assert sorted(os.listxattr(path)) == ["security.c", "trusted.b", "user.a"]
+        assert os.listxattr(path) == ["user.a", "trusted.b", "security.c"]
         assert error_of(lambda path=path: os.setxattr(path, "user.a", b"", os.XATTR_CREATE)) == "EEXIST"
         assert error_of(lambda path=path: os.setxattr(path, "user.z", b"", os.XATTR_REPLACE)) == "ENODATA"
         os.removexattr(path, "user.a")
         assert error_of(lambda path=path: os.removexattr(path, "user.a")) == "ENODATA"
         assert error_of(lambda path=path: os.setxattr(path, "system.foo", b"")) == "ENOTSUP"
-    for number in range(128):
-        os.setxattr(job, f"user.{number}", b"")
-    assert error_of(lambda: os.setxattr(job, "user.more", b"")) == "ENOSPC"
+        for name in ("user.", "trusted.", "security."):
+            assert error_of(lambda path=path, name=name: os.setxattr(path, name, b"1")) == "EINVAL"
+            assert error_of(lambda path=path, name=name: os.getxattr(path, name)) == "EINVAL"
+            assert error_of(lambda path=path, name=name: os.removexattr(path, name)) == "EINVAL"
     job.rmdir()
     job.mkdir()
     assert os.listxattr(job) == []
+
+
+def test_limits_of_user_attributes_count_a_replaced_one_twice(cg_mount: Path) -> None:
+    job = cg_mount / "job"
+    job.mkdir()
+    for number in range(127):
+        os.setxattr(job, f"user.{number}", b"")
+    os.setxattr(job, "user.0", b"1")
+    os.setxattr(job, "user.last", b"")
+    for name in ("user.more", "user.0"):
+        for flags in (0, os.XATTR_CREATE, os.XATTR_REPLACE):
+            assert error_of(lambda name=name, flags=flags: os.setxattr(job, name, b"", flags)) == "ENOSPC"
+    os.setxattr(job, "trusted.more", b"")
+    os.removexattr(job, "user.last")
+    os.setxattr(job, "user.0", b"2")
+    other = job / "memory.max"
+    os.setxattr(other, "user.a", bytes(65536))
+    os.setxattr(other, "user.b", bytes(65535))
+    assert error_of(lambda: os.setxattr(other, "user.c", b"12")) == "ENOSPC"
+    assert error_of(lambda: os.setxattr(other, "user.b", b"12")) == "ENOSPC"
+    os.setxattr(other, "user.c", b"1")
+    assert error_of(lambda: os.setxattr(other, "user.d", bytes(65537))) == "E2BIG"
 
 
 TRY = """
