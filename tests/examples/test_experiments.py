@@ -13,8 +13,10 @@ import pytest
 import stores_to_converge
 
 EXPERIMENTS = ("lowering_the_limit", "stores_to_converge", "dying_reclaimer", "burst", "memory_reclaim_alone")
-#: A change of the model may move a number by so much before the page has to be made again.
+#: A change of the model may move a number by so much before the page has to be made again. What a job that keeps faulting gets from the
+#: disk depends on all that came before, so those numbers move more.
 TOLERANCE = 0.1
+TOLERANCE_WHILE_FAULTING = 0.5
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -98,8 +100,9 @@ def test_memory_reclaim_with_the_shrinker_writes_back_nothing_or_everything() ->
 def test_the_page_shows_what_the_experiment_prints(name: str) -> None:
     shown, printed = page.shown()[name], page.printed(name)
     assert NUMBER.sub("#", shown).split() == NUMBER.sub("#", printed).split(), "run make docs"
+    tolerance = TOLERANCE_WHILE_FAULTING if name == "dying_reclaimer" else TOLERANCE
     for old, new in zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True):
-        assert float(old) == pytest.approx(float(new), rel=TOLERANCE, abs=10), f"run make docs: {old} on the page, {new} now"
+        assert float(old) == pytest.approx(float(new), rel=tolerance, abs=10), f"run make docs: {old} on the page, {new} now"
 
 
 def test_the_page_shows_every_experiment() -> None:

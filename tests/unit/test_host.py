@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fakecg import Host, UsageError
@@ -31,6 +33,26 @@ def test_a_job_of_a_scenario_may_name_its_node() -> None:
     assert scenario.parse(text.format(3), "x.toml").jobs[0].spec.node == 3
     with pytest.raises(UsageError, match="node"):
         scenario.parse(text.format(-1), "x.toml")
+
+
+def test_a_scenario_may_have_several_swap_devices() -> None:
+    loaded = scenario.parse('[host]\nram = "1G"\nswap = ["64M,prio=10,device=nvme", "128M", "0"]\n', "x.toml")
+    with Host(**loaded.host) as host:
+        assert [(device.nr_slots, device.priority) for device in host.machine.swap.devices] == [(16384, 10), (32768, -2)]
+    with pytest.raises(UsageError, match="swap: --swap 64M,prio=x"):
+        scenario.parse('[host]\nswap = "64M,prio=x"\n', "x.toml")
+
+
+def test_two_devices_cannot_have_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "swap"
+    with pytest.raises(UsageError, match="another swap device has it"):
+        Host(ram="1G", swap=[f"16M,file={file}", f"16M,file={file}"])
+    with Host(ram="1G", swap="16M", swap_file=str(file)) as host:
+        assert host.machine.swap.devices[0].name == str(file)
+    with Host(ram="1G", swap=f"16M,file={file}"):
+        pass  # the first one has let go of it
+    with pytest.raises(UsageError, match="not a regular file"):
+        Host(ram="1G", swap="16M", swap_file="/dev/null")
 
 
 def test_files_of_the_machine_are_read_and_written_by_path() -> None:
