@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from pathlib import Path
 
 import pytest
-from mounting import error_of, fakecg, server, wait_until
+from mounting import client, error_of, fakecg, server, wait_until
 
 from fakecg.fs.mountpoint import is_running
 
@@ -86,6 +87,38 @@ def test_a_killed_server_leaves_a_stale_mount_that_can_be_replaced(tmp_path: Pat
         assert "stale" in fakecg("doctor").stdout
         with server(tmp_path, "--replace"):
             assert (tmp_path / "memory.stat").read_text().startswith("anon ")
+
+
+def test_clients_at_work_do_not_hang_when_the_server_is_killed(tmp_path: Path) -> None:
+    with server(tmp_path, "--ram", "1G", "--clock", "manual") as mount:
+        (tmp_path / "job").mkdir()
+        assert fakecg("spawn", tmp_path, "job", "--size", "256M", "--content", "half").returncode == 0
+        sleeper = client(EVENTS_OF_A_POLL, tmp_path / "job" / "memory.events")
+        assert sleeper.stdout is not None
+        assert sleeper.stdout.readline() == "ready\n"
+        writer = client(ERROR_OF_A_WRITE, tmp_path / "job" / "memory.reclaim")
+        wait_until(lambda: "zswapped 0\n" not in (tmp_path / "job" / "memory.stat").read_text(), "the write is at work")
+        mount.stop(signal.SIGKILL)
+        assert writer.communicate(timeout=30)[0].strip() in ("ECONNABORTED", "ENOTCONN")
+        assert int(sleeper.communicate(timeout=30)[0]) & select.POLLERR
+
+
+ERROR_OF_A_WRITE = """
+try:
+    os.write(os.open(sys.argv[1], os.O_WRONLY), b"250M")
+    print("done")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+"""
+EVENTS_OF_A_POLL = """
+import select
+fd = os.open(sys.argv[1], os.O_RDONLY)
+os.read(fd, 1000)
+poller = select.poll()
+poller.register(fd, select.POLLPRI)
+print("ready", flush=True)
+print(poller.poll(20_000)[0][1])
+"""
 
 
 def test_a_stale_mount_can_be_unmounted(tmp_path: Path) -> None:
