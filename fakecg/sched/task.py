@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from fakecg.cgroup.cgroup import Cgroup
 
-#: Synthetic tasks get numbers above the largest pid a 64-bit kernel can hand out (PID_MAX_LIMIT).
-FIRST_SYNTHETIC_PID = (1 << 22) + 1
+#: Synthetic tasks get numbers above the largest pid a 64-bit kernel can hand out (PID_MAX_LIMIT), with some room: programs that try
+#: what happens for an id that nobody has like to take the next one.
+FIRST_SYNTHETIC_PID = 4_200_001
 
 
 class Task:

@@ -39,7 +39,8 @@ def test_anything_but_one_number_is_invalid(tree: Tree, name: str, text: str) ->
 
 
 def test_a_pid_nobody_has(tree: Tree) -> None:
-    for pid in (99999999, 4194304, 2147483647):
+    tree.spawn("a")
+    for pid in (99999999, 4194304, 4194305, 2147483647):
         with refuses(errno.ESRCH):
             tree.write("/a/cgroup.procs", str(pid))
 
