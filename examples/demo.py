@@ -34,7 +34,17 @@ def main() -> None:
         run(*FAKECG, "mount", mount, "--clock", CLOCK, "--ram", "1G", "--swap", "2G", shown=f"fakecg mount {mount} --clock {CLOCK}")
         try:
             run("mkdir", mount / "job")
-            spawn = ["spawn", mount, "job", "--size", "96M", "--access", "hotcold:0.2,2k/s", "--content", "mix:text=0.7,random=0.1,zero=0.2"]
+            spawn = [
+                "spawn",
+                mount,
+                "job",
+                "--size",
+                "96M",
+                "--access",
+                "hotcold:0.2,2k/s",
+                "--content",
+                "mix:text=0.7,random=0.1,zero=0.2",
+            ]
             run(*FAKECG, *map(str, spawn), shown="fakecg " + " ".join(map(str, spawn)))
             agent = [AGENT, mount / "job", "--reclaim", "6M", "--age", "180", "--max", "3M", "--interval", "1", "--rounds", "14"]
             run(sys.executable, *map(str, agent), shown="two_stage.py " + " ".join(map(str, agent[1:])))
