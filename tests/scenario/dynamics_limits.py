@@ -2,7 +2,7 @@
 
 from guest_process import PAGES_PER_M
 from recording import PAGE_SIZE, Replay, recorded
-from tolerances import BATCH, DISK, each
+from tolerances import BATCHES, DISK, each
 
 #: Every turn of a limit's loop counts, while the victim is dying on the other CPU: hundreds to more than 100000.
 #: The process that is being killed runs into the limit meanwhile.
@@ -16,7 +16,7 @@ _ENDLESS = {
 }
 #: Which page of a batch is charged from a CPU's stock decides whether it counts as an event.
 _EVENTS = each("memory.events.max memory.events.local.max memory.events.high memory.events.local.high", 36, 0.12)
-_LIMIT = {**BATCH, **_EVENTS, **each("swpin_zero swpout_zero workingset_activate_anon workingset_restore_anon", 50)}
+_LIMIT = {**BATCHES, **_EVENTS, **each("swpin_zero swpout_zero workingset_activate_anon workingset_restore_anon", 50)}
 #: Faults after the limit is met; most of them on pages that were just taken.
 _THRASH = {
     **_LIMIT,

@@ -3,7 +3,7 @@
 from guest import Guest
 from guest_process import Process
 from recording import Replay, recorded
-from tolerances import BATCH
+from tolerances import BATCHES
 
 _GROUPS = {"parent": "/D", "a": "/D/a", "b": "/D/b"}
 
@@ -24,7 +24,7 @@ def _load(guest: Guest, old: tuple[Process, ...] = ()) -> tuple[Process, ...]:
     return processes
 
 
-@recorded("/D/a", "/D/b", tolerances=BATCH)
+@recorded("/D/a", "/D/b", tolerances=BATCHES)
 def s08_protection(replay: Replay) -> None:
     guest = replay.guest
     old = _load(guest)

@@ -1,10 +1,10 @@
 """Recorded scenarios about cgroups beside and above each other: who is reclaimed, what moves, what stays behind."""
 
 from recording import Replay, recorded
-from tolerances import BATCH, each
+from tolerances import BATCHES, each
 
 
-@recorded("/D/a", "/D/b", "/D/c", tolerances={**BATCH, **each("pgfault", 300)})
+@recorded("/D/a", "/D/b", "/D/c", tolerances={**BATCHES, **each("pgfault", 300)})
 def s09d_parent_reclaim_distribution(replay: Replay) -> None:
     guest = replay.guest
     processes = [guest.start(f"/D/{name}") for name in "abc"]
@@ -19,7 +19,7 @@ def s09d_parent_reclaim_distribution(replay: Replay) -> None:
     replay.step("exit")
 
 
-@recorded("/D/a", "/D/b", tolerances=BATCH)
+@recorded("/D/a", "/D/b", tolerances=BATCHES)
 def s11c_migrate(replay: Replay) -> None:
     guest = replay.guest
     process = guest.start("/D/a")
@@ -50,7 +50,7 @@ def s11c_migrate(replay: Replay) -> None:
     replay.step("exit")
 
 
-@recorded(tolerances=BATCH)
+@recorded(tolerances=BATCHES)
 def s12b_swap_full(replay: Replay) -> None:
     guest = replay.guest
     guest.write("/D", "memory.swap.max", "4M")

@@ -106,17 +106,26 @@ INEXACT: Tolerances = {
     **each("swpout_zero swpin_zero", 2),
 }
 
+
+def _batches(units: int, part: float) -> Tolerances:
+    return {
+        **each("anon zswapped inactive_anon active_anon swapcached stored_pages memory.swap.peak", units, part),
+        # A CPU keeps up to 64 freed slots.
+        **each("memory.swap.current", max(units, 64), part),
+        **each("pgscan pgscan_direct pgscan_anon pgsteal pgsteal_direct pgsteal_anon zswpout zswpin workingset_refault_anon", units, part),
+        **each("zswap memory.zswap.current", units * 2082),
+        **each("memory.current memory.peak", NR_CPUS * STOCK_PAGES + units),
+        **each("pgactivate pgrefill pgdeactivate", 36),
+        # Compressed pages that are charged beyond a limit count; which of them a CPU's stock covers depends on the batches.
+        **each("memory.events.max memory.events.local.max", 4, 0.12),
+    }
+
+
 #: How many pages of a process wait for their list, on their way in, is between 0 and 30, and with it varies where the last batch of 32
 #: pages of a call begins; whether the last pages are the process's own (a quarter the length) or the mapping's, too.
-BATCH: Tolerances = {
-    **each("anon zswapped inactive_anon active_anon swapcached stored_pages memory.swap.current memory.swap.peak", 64, 0.01),
-    **each("pgscan pgscan_direct pgscan_anon pgsteal pgsteal_direct pgsteal_anon zswpout zswpin workingset_refault_anon", 64, 0.01),
-    **each("zswap memory.zswap.current", 64 * 2082),
-    **each("memory.current memory.peak", NR_CPUS * STOCK_PAGES + 64),
-    **each("pgactivate pgrefill pgdeactivate", 36),
-    # Compressed pages that are charged beyond a limit count; which of them a CPU's stock covers depends on the batches.
-    **each("memory.events.max memory.events.local.max", 4, 0.12),
-}
+BATCH = _batches(48, 0.005)
+#: The same where a call visits several cgroups, or reclaims many times at a limit.
+BATCHES = _batches(64, 0.01)
 
 #: The disk of an emulated guest is slow in bursts: some 200 written pages are under way at any time, and are freed or rotated later.
 _IN_FLIGHT = 240
