@@ -57,7 +57,7 @@ def test_the_picture_has_a_bar_for_every_band(host, ask):
     assert lines[0] == "/job: 768 pages in zswap, 3M compressed to 1.5M; the oldest for 2h"
     assert [line for line in lines if "#" in line] == [
         "  0 to 1m            512        1.0M  " + "#" * 40,
-        "  1h to 4h           256      520.5K  " + "#" * 21,
+        "  1h to 4h           256      520.5K  " + "#" * 20,
     ]
     assert lines[11:14] == [
         'writing "3600" would write back 256 pages, 520.5K compressed',
