@@ -35,7 +35,7 @@ def test_several_nodes_converge_later_than_one_entry_a_node_would_have_it(nr_nod
     found = stores_to_converge.measure("v6.12", nr_nodes)
     assert found.is_met
     expected = found.nr_entries / nr_nodes + found.nr_above / (nr_nodes - 1)
-    assert found.stores == pytest.approx(expected, rel=0.1)
+    assert 0.95 * expected < found.stores < 1.5 * expected
     assert found.stores > 3 * found.nr_above / nr_nodes
     assert found.to_disk >= found.nr_entries // nr_nodes
 
