@@ -33,8 +33,8 @@ def nr_clear_calls(version: str, nr_entries: int) -> int:
 
 @cache
 def machine_of(version: str) -> PoolMachine:
-    """A machine for all pools of a version; it is left as it was found."""
-    return PoolMachine(version)
+    """A machine for all pools of a version, up for longer than any recorded age but one; it is left as it was found."""
+    return PoolMachine(version, uptime_s=1000.0)
 
 
 class Pool:
@@ -102,7 +102,7 @@ class Tree:
     def run(self, action: Action) -> dict[str, Any]:
         """Do something and return its result and the changes of each cgroup."""
         groups = [*self.groups, *(("/",) if action.group == "/" else ())]
-        before = {group: self.machine.counters(group) for group in groups}
+        before, machine_before = {group: self.machine.counters(group) for group in groups}, self.machine.totals()
         if action.file:
             result = self.machine.write(action.group, action.file, action.value)
         elif action.parameter:
@@ -110,7 +110,8 @@ class Tree:
             result = {}
         else:
             result = self.machine.request(action.group, action.value)
-        return {"result": result, "changes": {group: difference(before[group], self.machine.counters(group)) for group in groups}}
+        changes = {group: difference(before[group], self.machine.counters(group)) for group in groups}
+        return {"result": result, "changes": changes, "machine": difference(machine_before, self.machine.totals())}
 
     def remove(self) -> None:
         for group in list(self.hogs):
@@ -139,6 +140,10 @@ def check_step(
         changes = outcome["changes"][group]
         modelled |= {f"{group} {key}": value for key, value in changes.items() if key != "swap.current"}
         recorded |= {f"{group} {key}": value for key, value in step_changes(step, group).items() if key != "swap.current"}
+    delta = step.get("delta", {})
+    totals = {**delta.get("vmstat", {}), **delta.get("zswap_debugfs", {})}
+    for key, value in outcome["machine"].items():
+        modelled[f"machine {key}"], recorded[f"machine {key}"] = value, totals.get(key, 0)
     rows.check(f"{name} {step['what']}", modelled, recorded, own_pages=nr_own, slack=slack)
 
 

@@ -173,6 +173,18 @@ class PoolMachine:
         """Something ran on all CPUs."""
         lru_add_drain_all(self.machine)
 
+    def totals(self) -> dict[str, int]:
+        """What a row compares of the machine: lines of vmstat and files of debugfs."""
+        counters = self.machine.zswap.counters
+        return {
+            "zswpwb": self.machine.vm.zswpwb,
+            "pswpout": self.machine.vm.pswpout,
+            "pgpgout": self.machine.vm.pgpgout,
+            "stored_pages": counters.stored_pages,
+            "written_back_pages": counters.written_back_pages,
+            "reject_reclaim_fail": counters.reject_reclaim_fail,
+        }
+
     def hog(self, group: str, nr_pages: int = 0, kind: str = "half", *, own: int = OWN_PAGES + OWN_PAGES_LATER) -> Hog:
         """A process in a cgroup, with a mapping."""
         hog = Hog(self, group, own)

@@ -183,6 +183,7 @@ def test_a_call_for_a_high_age_rotates(file: str, rows: Rows) -> None:
                 # The recorded changes are those since before the pages were moved out.
                 entries = tree.machine.counters(GROUP)
                 outcome["changes"][GROUP] |= {key: entries[key] for key in ("zswap", "zswapped", "zswpout")}
+                outcome["machine"]["stored_pages"] = entries["zswapped"]
                 del outcome["changes"][GROUP]["current"]
                 del step["delta"]["cg"][GROUP]["memory.current"]
             check_step(rows, f"p05c_old_at_the_tail #{number}", outcome, step)
