@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from fakecg.abi.errors import DataLost, NoMemory
+from fakecg.abi.errors import DataLost, InvalidInput, NoMemory
 from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO
 from fakecg.mm import workingset
 from fakecg.mm.folio_batch import PAGEVEC_SIZE
@@ -95,38 +95,51 @@ class SwapCache:
         """Bring everything on a device back into memory and take it out of use; returns how many pages came back.
 
         Raises:
+            InvalidInput: somebody is at it already (EINVAL).
             NoMemory: a page does not fit into memory or its cgroup; the device stays in use. Source: swapfile.c:try_to_unuse.
             DataLost: a page cannot be read; it stays where it is, and the device in use. The kernel goes on and poisons the page's pte.
         """
-        machine = self.machine
-        table, swap = machine.table, machine.swap
-        device.refuses = True
+        swap = self.machine.swap
+        if device.is_leaving:
+            raise InvalidInput(f"swapoff {device.name}: is being taken out of use")
+        device.is_leaving = True
         nr_pages = 0
-        for slot in range(device.first_slot, min(device.first_slot + device.nr_slots, len(swap.page))):
-            page = swap.page[slot]
-            if not page:
-                continue
-            if not table.flags[page] & RESIDENT:
-                context = ChargeContext(may_oom=False)
-                memcg = self.charge_target(slot, context)
-                yield from machine.frames.alloc(machine.frames.space_of(page), page, 1)
-                if not (yield from machine.charge_pages(memcg, 1, context)):
-                    device.refuses = False
-                    raise NoMemory(f"swapoff {device.name}: a page of {memcg.cgroup.path()} does not fit into memory")
-                if swap.page[slot] != page or table.flags[page] & RESIDENT:
-                    machine.uncharge_pages(memcg, 1)
-                    continue
-                try:
-                    self.read_pages(memcg, (page,), None)
-                except DataLost:
-                    machine.uncharge_pages(memcg, 1)
-                    device.refuses = False
-                    raise
-                nr_pages += 1
-            self.free_slots((page,))
-            yield None
+        try:
+            for slot in range(device.first_slot, min(device.first_slot + device.nr_slots, len(swap.page))):
+                if swap.page[slot]:
+                    nr_pages += yield from self._unuse(device, slot)
+                    yield None
+        finally:
+            device.is_leaving = False
         swap.remove(device)
         return nr_pages
+
+    def _unuse(self, device: SwapDevice, slot: int) -> Generator[None, None, int]:
+        """Free a slot, with its page in memory; returns whether the page had to be read. Raises as swapoff."""
+        machine = self.machine
+        flags, page_of = machine.table.flags, machine.swap.page
+        page = page_of[slot]
+        if flags[page] & RESIDENT:
+            self.free_slots((page,))
+            return 0
+        context = ChargeContext(may_oom=False)
+        memcg = self.charge_target(slot, context)
+        yield from machine.frames.alloc(machine.frames.space_of(page), page, 1)
+        if not (yield from machine.charge_pages(memcg, 1, context)):
+            raise NoMemory(f"swapoff {device.name}: a page of {memcg.cgroup.path()} does not fit into memory")
+        # Others may have run: the page may be freed, or in memory.
+        is_needed = page_of[slot] == page and not flags[page] & RESIDENT
+        try:
+            if is_needed:
+                self.read_pages(memcg, (page,), None)
+        except DataLost:
+            machine.uncharge_pages(memcg, 1)
+            raise
+        if not is_needed:
+            machine.uncharge_pages(memcg, 1)
+        if page_of[slot] == page:
+            self.free_slots((page,))
+        return int(is_needed)
 
     def add_to_swap(self, memcg: MemCgroup, node: int, pages: Sequence[int]) -> int:
         """Give pages slots and charge them; returns how many, from the first. Each refusal counts its events.

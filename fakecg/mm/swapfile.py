@@ -36,6 +36,7 @@ class SwapDevice:
         cost: its latencies.
         fail_reads, fail_writes: how many of the next I/Os fail with EIO, NO_END for all of them (fault injection).
         refuses: hands out no slots, as if it were full (fault injection).
+        is_leaving: hands out no slots, because it is being taken out of use.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SwapDevice:
         self.name = os.path.abspath(path) if path else f"/fakecg-swap{number or ''}"
         self.cost = cost or CostModel()
         self.refuses = False
+        self.is_leaving = False
         self.first_slot = first_slot
         self.nr_slots = nr_slots
         self.priority = priority
@@ -68,7 +70,7 @@ class SwapDevice:
 
     def alloc(self, nr_slots: int) -> Sequence[int]:
         """Take up to nr_slots slots, neighbours where there are any: then a range."""
-        if self.refuses:
+        if self.refuses or self.is_leaving:
             return ()
         first = self._next
         if first + nr_slots <= self._cluster_end:

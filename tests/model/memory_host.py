@@ -297,11 +297,11 @@ class MemoryHost:
                 self.host.inject_swap_fault(kind, count, device.name)
 
     def swapoff(self, number: int) -> None:
-        """A device goes; ENOMEM if its pages do not fit, EIO if one cannot be read."""
+        """A device goes; ENOMEM if its pages do not fit, EIO if one cannot be read, EINVAL if somebody is at it."""
         devices = self.host.machine.swap.devices
         if devices:
             name = devices[number % len(devices)].name
-            with self.may_fail(errno.ENOMEM, *([errno.EIO] if "read" in self.injected else [])):
+            with self.may_fail(errno.ENOMEM, errno.EINVAL, *([errno.EIO] if "read" in self.injected else [])):
                 self.host.swapoff(name)
 
     def advance(self, duration: str) -> None:

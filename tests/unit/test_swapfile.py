@@ -5,7 +5,7 @@ import re
 import pytest
 from mm_bench import PAGE, memory_of, reclaim, set_parameter, stat_change, swap_events, vm_change
 
-from fakecg.abi.errors import DataLost, NoMemory, UsageError
+from fakecg.abi.errors import DataLost, InvalidInput, NoMemory, UsageError
 
 
 def used(host):
@@ -310,3 +310,31 @@ def test_swapoff_fails_at_a_page_that_cannot_be_read_and_can_be_repeated(disk):
     assert memory.states()[2] == 30
     assert disk.swapoff() == 30
     assert disk.verify() == 30
+
+
+def test_a_device_is_taken_out_of_use_by_one_at_a_time(disk):
+    job = disk.mkdir("job")
+    memory = memory_of(job, 30)
+    out(memory, job)
+    cache, device = disk.machine.swap_cache, disk.swap_device()
+    with disk.locked():
+        first = cache.swapoff(device)
+        next(first)
+        with pytest.raises(InvalidInput):
+            next(cache.swapoff(device))
+        assert disk.drive(first) == 30
+
+
+def test_a_page_that_comes_in_by_itself_during_swapoff_loses_its_slot_too(disk):
+    job = disk.mkdir("job")
+    memory = memory_of(job, 30)
+    out(memory, job)
+    with disk.locked():
+        work = disk.machine.swap_cache.swapoff(disk.swap_device())
+        for _ in range(5):
+            next(work)
+    memory.touch()
+    with disk.locked():
+        disk.drive(work)
+    assert disk.machine.swap.nr_slots == disk.machine.swap.nr_used == 0
+    assert memory.states() == (30, 0, 0)
