@@ -18,6 +18,7 @@ from fakecg.cli.main import INSTALL_HINT
 from fakecg.fs import mountpoint
 from fakecg.fs.library import EXIT_NO_FUSE, load_binding
 from fakecg.fs.names import FS_SOURCE
+from fakecg.fs.statfs_magic import ARCHITECTURES
 
 FUSE_DEVICE = "/dev/fuse"
 
@@ -57,6 +58,7 @@ def examine() -> Iterator[Finding]:
     yield _library()
     yield from _helpers()
     yield _namespaces()
+    yield _statfs()
     for entry in mountpoint.mount_table():
         if entry.source == FS_SOURCE:
             stale = mountpoint.is_stale(entry.mount_point)
@@ -103,3 +105,13 @@ def _namespaces() -> Finding:
     good = result.returncode == 0
     found = "available" if good else result.stderr.strip()
     return Finding("namespaces for 'fakecg run'", good, found, "sysctl kernel.unprivileged_userns_clone=1, or run as root")
+
+
+def _statfs() -> Finding:
+    try:
+        actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text(encoding="ascii").split()
+    except OSError:
+        actions = []
+    good = platform.machine() in ARCHITECTURES and "user_notif" in actions
+    found = "can be answered" if good else "tells the type of FUSE, which systemd-cgtop and below do not accept"
+    return Finding("statfs under 'fakecg run'", good, found, "a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64")

@@ -20,7 +20,7 @@ import threading
 CGROUP2_SUPER_MAGIC = 0x63677270
 
 #: Machine: AUDIT_ARCH_*, and the numbers of seccomp, statfs and fstatfs. All have the same struct statfs, with f_type first.
-_ARCHITECTURES = {"x86_64": (0xC000003E, 317, 137, 138), "aarch64": (0xC00000B7, 277, 43, 44)}
+ARCHITECTURES = {"x86_64": (0xC000003E, 317, 137, 138), "aarch64": (0xC00000B7, 277, 43, 44)}
 _SIZEOF_STATFS = 120
 
 _SECCOMP_SET_MODE_FILTER = 1
@@ -56,9 +56,9 @@ def hand_over_statfs(channel: socket.socket) -> None:
     Raises:
         OSError: the kernel or the machine does not have it, or there is a filter with a listener already; nothing is changed then.
     """
-    if platform.machine() not in _ARCHITECTURES:
+    if platform.machine() not in ARCHITECTURES:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    arch, seccomp, statfs, fstatfs = _ARCHITECTURES[platform.machine()]
+    arch, seccomp, statfs, fstatfs = ARCHITECTURES[platform.machine()]
     code = b"".join(
         (
             _instruction(_BPF_LD_W_ABS, 0, 0, _OFFSET_ARCH),
@@ -125,7 +125,7 @@ def _answer(listener: int, device: int) -> None:
 
 def _statfs_of_tree(pid: int, nr: int, first: int, device: int) -> bytes | None:
     """The answer for a file of the tree, None for any other. Raises OSError."""
-    _, _, statfs, _ = _ARCHITECTURES[platform.machine()]
+    _, _, statfs, _ = ARCHITECTURES[platform.machine()]
     path = _path_argument(pid, first) if nr == statfs else f"/proc/{pid}/fd/{first & 0xFFFFFFFF}".encode()
     if os.stat(path).st_dev != device:
         return None
