@@ -65,7 +65,7 @@ class FileAccess(Engine):
             return text.encode()
 
     def write(self, open_file: OpenFile, data: bytes, writer: Caller | None = None, interrupted: Callable[[], bool] | None = None) -> int:
-        """Write a file: one whole command. Returns the number of bytes, always all of them.
+        """Write a file: one whole command. Returns the number of bytes, all of them but for files of /sys, which take a page.
 
         Args:
             interrupted: asked at signal points; True ends the work with Interrupted.
@@ -76,7 +76,7 @@ class FileAccess(Engine):
         """
         with self.locked():
             if len(data) > _WRITE_MAX_BYTES:
-                raise TooLong(f"{open_file.row.name}: {len(data)} bytes in one write")
+                data = self._first_page(open_file, data)
             self._require_live(open_file)
             if not data and open_file.row not in PROC_PRESSURE_FILES:
                 return 0
@@ -90,6 +90,13 @@ class FileAccess(Engine):
                 self.drive(steps, interrupted)
             self.finish_works()
             return len(data)
+
+    def _first_page(self, open_file: OpenFile, data: bytes) -> bytes:
+        # Source: fs/kernfs/file.c:kernfs_fop_write_iter: sysfs has no atomic_write_len, and procfs is no kernfs.
+        name = open_file.row.name
+        if name not in self.system_files and open_file.row not in PROC_PRESSURE_FILES:
+            raise TooLong(f"{name}: {len(data)} bytes in one write")
+        return data[:_WRITE_MAX_BYTES] if name.startswith("sys/") else data
 
     def _require_live(self, open_file: OpenFile) -> None:
         if open_file.row.name not in self.system_files and open_file.row not in PROC_PRESSURE_FILES:

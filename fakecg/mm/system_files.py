@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fakecg.abi.errors import InvalidInput
+from fakecg.abi.errors import InvalidInput, NotSupported, OutOfRange
 from fakecg.abi.stat import (
     NR_ACTIVE_ANON,
     NR_ACTIVE_FILE,
@@ -20,7 +20,8 @@ from fakecg.abi.stat import (
     NR_SWAPCACHE,
     NR_WRITEBACK,
 )
-from fakecg.abi.units import kstrip, kstrtoint
+from fakecg.abi.sysctl import parse_sysctl_int
+from fakecg.abi.units import kstrtouint
 from fakecg.cgroup.cftype import ControlFile, OpenFile
 from fakecg.mm.vmstat_files import VMSTAT, node_total
 from fakecg.mm.zswap_params import ZSWAP_DEBUGFS, ZSWAP_PARAMETERS
@@ -91,16 +92,23 @@ def _show_swaps(machine: Machine, _: OpenFile) -> str:
     return "".join(lines)
 
 
-def _parameter(path: str, attribute: str, low: int, high: int | None, summary: str) -> ControlFile:
+def _parameter(path: str, attribute: str, low: int, high: int, summary: str) -> ControlFile:
     """A sysctl that is one integer. Errors: EINVAL. Source: kernel/sysctl.c:proc_dointvec_minmax."""
 
     def write(machine: Machine, data: bytes, _: OpenFile) -> None:
-        value = kstrtoint(kstrip(data), 10)
-        if value < low or (high is not None and value > high):
-            raise InvalidInput(f"{path}: {value} is not allowed")
-        setattr(machine, attribute, value)
+        setattr(machine, attribute, parse_sysctl_int(path, data, low, high))
 
     return ControlFile(name=path, show=lambda machine, _: f"{getattr(machine, attribute)}\n", write=write, summary=summary)
+
+
+def _write_lru_gen(_machine: Machine, data: bytes, _: OpenFile) -> None:
+    """Source: vmscan.c:enabled_store. To turn the lists off that are not there is no change."""
+    try:
+        wanted = 0 if data[:1] in b"nN" else 1 if data[:1] in b"yY" else kstrtouint(data)
+    except OutOfRange as error:
+        raise InvalidInput(error.reason) from None
+    if wanted:
+        raise NotSupported("sys/kernel/mm/lru_gen/enabled: there are no multi-generational lists")
 
 
 SYSTEM_FILES: dict[str, ControlFile] = {
@@ -111,7 +119,13 @@ SYSTEM_FILES: dict[str, ControlFile] = {
         ControlFile(name="proc/swaps", show=_show_swaps, summary="Swap devices of the emulated machine."),
         _parameter("proc/sys/vm/swappiness", "swappiness", 0, 200, "Balance of anonymous memory and page cache in reclaim."),
         _parameter("proc/sys/vm/page-cluster", "page_cluster", 0, 31, "log2 of the swap readahead window."),
-        ControlFile(name="sys/kernel/mm/lru_gen/enabled", show=lambda machine, _: "0x0000\n", summary="Classic LRU lists are in use."),
+        ControlFile(
+            name="sys/kernel/mm/lru_gen/enabled",
+            show=lambda machine, _: "0x0000\n",
+            write=_write_lru_gen,
+            fidelity="zero",
+            summary="Classic LRU lists are in use; others are refused (EOPNOTSUPP).",
+        ),
         *ZSWAP_PARAMETERS,
         *ZSWAP_DEBUGFS,
     )
