@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fakecg.abi.stat import NR_FILE_MAPPED, PGFAULT
 from fakecg.mm import filemap
 from fakecg.mm.address_space import SyntheticAddressSpace
 from fakecg.mm.folio_batch import PAGEVEC_SIZE, LruBatches
-from fakecg.mm.page_table import RESIDENT
+from fakecg.mm.page_table import MAP, MAPPED, RESIDENT, UNMAP
 from fakecg.sched.task import Task
 from fakecg.workload.content import ContentSpec
 
@@ -22,6 +23,8 @@ OWN_PAGES_LATER = 4
 #: Pages of kernel memory of a process: stack, page tables, mappings; and of a mapping, the page tables apart.
 KERNEL_PAGES = 17
 _PAGES_PER_TABLE = 512
+#: Pages of a file that one fault maps.
+_FAULT_AROUND = 16
 
 
 class Process:
@@ -43,6 +46,7 @@ class Process:
         self.own = [self._new_space(OWN_PAGES - idle, own_content)]
         self._touch(self.own[0], 0, OWN_PAGES - idle, write=True)
         self.maps: list[SyntheticAddressSpace] = []
+        self._mapped_file: SyntheticAddressSpace | None = None
         self.activate_own(active)
 
     @property
@@ -59,6 +63,7 @@ class Process:
         """Free what the kernel kept for a process that ended."""
         if not self.alive:
             self.release_kernel()
+            self._unmap_file()
 
     def release_kernel(self) -> None:
         """Free what the kernel keeps for the process."""
@@ -156,6 +161,27 @@ class Process:
         """write(2) of a whole file."""
         self.command()
         self.guest.run(self.guest.host.task_memory.write_cache(self.task, file, 0, file.nr_pages))
+
+    def map_file(self, file: SyntheticAddressSpace) -> None:
+        """mmap(2) a file that is all in the cache, and read a byte of each page: a fault for each 16 pages.
+
+        The emulator's tasks do not map files: here the pages get what a mapping gives them.
+        """
+        self.command()
+        machine = self.guest.machine
+        self._mapped_file = file
+        with self.guest.host.lock:
+            machine.table.apply(range(file.base, file.base + file.nr_pages), MAP)
+            self._memcg.rstat.add(self._memcg.lruvecs[0].stat_base + NR_FILE_MAPPED, file.nr_pages)
+            self._memcg.rstat.add(PGFAULT, file.nr_pages // _FAULT_AROUND)
+
+    def _unmap_file(self) -> None:
+        file, machine = self._mapped_file, self.guest.machine
+        if file is not None:
+            pages = [page for page in range(file.base, file.base + file.nr_pages) if machine.table.flags[page] & MAPPED]
+            machine.table.apply(pages, UNMAP)
+            self._memcg.rstat.add(self._memcg.lruvecs[0].stat_base + NR_FILE_MAPPED, -len(pages))
+            self._mapped_file = None
 
     def pageout(self, index: int = 0, start: int = 0, stop: int | None = None) -> None:
         """madvise(MADV_PAGEOUT)."""
