@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fakecg import Host, UsageError
+from fakecg.sched.task import Change, ThreadExited, ThreadInfo
 from fakecg.workload import scenario
 
 
@@ -100,3 +101,58 @@ def test_errors_are_those_that_a_mounted_file_raises() -> None:
             job["cgroup.procs"] = "4194304"
         with pytest.raises(OSError, match="EINVAL"):
             job["memory.max"] = "much"
+
+
+class OneProcess:
+    """A source of real tasks with one process, which dies of nothing before the test lets it."""
+
+    PID = 1000
+
+    def __init__(self) -> None:
+        self.killed: list[int] = []
+        self.has_ended = False
+
+    def find(self, tid: int) -> ThreadInfo | None:
+        return ThreadInfo(tid, tid, "server") if tid == self.PID else None
+
+    def threads(self, tgid: int) -> list[ThreadInfo]:
+        return [ThreadInfo(tgid, tgid, "server")]
+
+    def follow(self, tgid: int) -> None:
+        pass
+
+    def changes(self) -> list[Change]:
+        return [ThreadExited(self.PID)] if self.has_ended else []
+
+    def kill(self, tgid: int) -> None:
+        self.killed.append(tgid)
+
+    def freeze(self, tgid: int, frozen: bool) -> None:
+        pass
+
+
+def test_the_memory_of_a_real_process_is_free_before_the_process_has_noticed_that_it_was_killed() -> None:
+    source = OneProcess()
+    with Host(ram="1G", swap=0, task_source=source) as host:
+        job = host.mkdir("job")
+        job["memory.max"] = "8M"
+        host.spawn(job, size="16M", pid=OneProcess.PID)
+        assert source.killed == [OneProcess.PID]
+        assert job["memory.current"] == "0"
+        assert job.events["oom_kill"] == 1
+        assert job["cgroup.procs"] == str(OneProcess.PID)
+        source.has_ended = True
+        assert job["cgroup.procs"] == ""
+
+
+def test_the_memory_of_a_real_process_ends_with_it() -> None:
+    source = OneProcess()
+    with Host(ram="1G", task_source=source) as host:
+        job = host.mkdir("job")
+        host.spawn(job, size="16M", pid=OneProcess.PID)
+        assert job["memory.current"] == str(16 << 20)
+        source.has_ended = True
+        assert job["cgroup.procs"] == ""
+        assert job["memory.current"] == "0"
+        assert host.tasks() == []
+        assert source.killed == []
