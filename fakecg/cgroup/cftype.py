@@ -96,6 +96,7 @@ class OpenFile:
         flags: open(2) flags.
         seen: value of the file's notification count at the last read; None before the first.
         private: per-open state of a handler (peak mark, pressure trigger).
+        nr_psi_hidings: how often cgroup.pressure had hidden the file when it was opened.
     """
 
     row: ControlFile
@@ -104,4 +105,8 @@ class OpenFile:
     writer: Caller
     flags: int = 0
     seen: int | None = None
-    private: Any = field(default=None)
+    private: Any = None
+    nr_psi_hidings: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.nr_psi_hidings = self.css.cgroup.nr_psi_hidings

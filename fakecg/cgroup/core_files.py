@@ -122,6 +122,7 @@ def _write_pressure(cgroup: Cgroup, data: bytes, _open_file: OpenFile) -> None:
     if enable:
         cgroup.psi.enable()
     else:
+        cgroup.nr_psi_hidings += 1
         cgroup.psi.disable()
         for row in PRESSURE_FILES:
             cgroup.hierarchy.tell_removed(cgroup, row.name.encode())

@@ -31,14 +31,16 @@ class FileDirectory:
         file_sets: files by the name of their controller, CORE for the core's.
         event_counts: change notices so far by file, for poll; files never told of are missing.
         psi_enabled: cgroup.pressure; False hides the pressure files.
+        nr_psi_hidings: how often it did.
     """
 
-    __slots__ = ("_nodes", "event_counts", "file_sets", "hierarchy", "online", "psi_enabled")
+    __slots__ = ("_nodes", "event_counts", "file_sets", "hierarchy", "nr_psi_hidings", "online", "psi_enabled")
 
     def __init__(self, hierarchy: Hierarchy) -> None:
         self.hierarchy = hierarchy
         self.online = True
         self.psi_enabled = True
+        self.nr_psi_hidings = 0
         self.file_sets: dict[str, FileSet] = {}
         self.event_counts: dict[str, int] = {}
         self._nodes: dict[str, FileNode] = {}

@@ -269,11 +269,12 @@ def require_live(open_file: OpenFile) -> None:
     """Refuse handlers of a file that is gone.
 
     Raises:
-        Gone: the cgroup was removed, the controller disabled, or cgroup.pressure hides the file (ENODEV).
+        Gone: the cgroup was removed, the controller disabled, or cgroup.pressure hides the file or did so since it was opened (ENODEV).
 
-    Source: dir.c:kernfs_get_active.
+    Source: fs/kernfs/file.c:kernfs_get_active_of.
     """
     css, row = open_file.css, open_file.row
     node = css.cgroup.find_node(row.name.encode()) if css.online else None
-    if node is None or node.css is not css or not node.active:
+    was_hidden = row.is_pressure and open_file.nr_psi_hidings != css.cgroup.nr_psi_hidings
+    if node is None or node.css is not css or not node.active or was_hidden:
         raise Gone(f"{css.cgroup.path()}/{row.name}: no longer there")

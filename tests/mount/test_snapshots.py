@@ -117,6 +117,21 @@ def test_names_vanish_at_once(job: Path, cg_mount_host: Host) -> None:
     assert (job / "memory.pressure").read_text().startswith("some avg10=")
 
 
+def test_a_descriptor_of_a_hidden_pressure_file_stays_dead(job: Path) -> None:
+    fds = [os.open(job / f"{name}.pressure", os.O_RDWR) for name in ("memory", "io", "cpu")]
+    other = os.open(job / "cgroup.pressure", os.O_RDWR)
+    for value in (b"0", b"1"):
+        os.write(other, value)
+        for fd in fds:
+            assert error_of(lambda fd=fd: os.pread(fd, 100, 0)) == "ENODEV"
+            assert error_of(lambda fd=fd: os.write(fd, b"some 150000 1000000")) == "ENODEV"
+    assert os.pread(other, 10, 0) == b"1\n"
+    fresh = os.open(job / "memory.pressure", os.O_RDWR)
+    assert os.write(fresh, b"some 150000 1000000") == 19
+    for fd in (*fds, other, fresh):
+        os.close(fd)
+
+
 def test_what_the_api_removes_is_gone_from_the_mount(cg_mount: Path, cg_mount_host: Host) -> None:
     group = cg_mount_host.mkdir("/api")
     ino = (cg_mount / "api").stat().st_ino
