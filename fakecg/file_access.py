@@ -17,6 +17,9 @@ from fakecg.mm.machine import Machine
 _WRITE_MAX_BYTES = PAGE_SIZE
 _POLL_ALWAYS = 0x145  # POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 _POLL_CHANGED = 0xA  # POLLPRI | POLLERR
+_POLL_SWAPS = 0x41  # POLLIN | POLLRDNORM; source: swapfile.c:swaps_poll
+#: System files that are kernfs files, as those of the tree are.
+_KERNFS = ("sys/module/", "sys/kernel/mm/")
 
 
 class FileAccess(Engine):
@@ -116,7 +119,9 @@ class FileAccess(Engine):
                 open_file.row.release(self._subject(open_file), open_file)
 
     def poll_events(self, open_file: OpenFile) -> int:
-        """poll(2) mask. Source: kernfs/file.c:kernfs_generic_poll."""
+        """poll(2) mask. Source: kernfs/file.c:kernfs_generic_poll; include/linux/poll.h:vfs_poll for files outside of kernfs."""
+        if open_file.row.name in self.system_files and not open_file.row.name.startswith(_KERNFS):
+            return _POLL_SWAPS if open_file.row.name == "proc/swaps" else _POLL_ALWAYS
         with self.locked():
             if open_file.row.is_pressure or open_file.row in PROC_PRESSURE_FILES:
                 return poll_mask(open_file)

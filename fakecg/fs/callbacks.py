@@ -200,7 +200,7 @@ class Callbacks:
 
     def _readdir(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:
         answer = bytearray()
-        entries = self._operations.directory_handle(self._handle_number(file_info)).entries(offset)
+        entries = self._operations.readdir(self._handle_number(file_info), offset)
         for index, (name, ino, kind) in enumerate(entries, offset + 1):
             entry = wire.dirent(name, ino, kind, index)
             if len(answer) + len(entry) > size:

@@ -28,6 +28,7 @@ ROOT_ID = 1
 #: Inode numbers of the mount's own nodes start here, far above those of the tree.
 FIRST_STATIC_INO = 1 << 48
 BLOCK_SIZE = 4096
+DAY_NS = 86_400_000_000_000
 
 
 class Stale(ControlError):
@@ -116,9 +117,10 @@ class Attributes:
 
 
 class WallClock:
-    """Turns the emulated boottime at which a node was made into a date."""
+    """Turns emulated boottime, such as that at which a node was made, into a date."""
 
     def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._boot_ns = time.time_ns() - clock.now_ns()
 
     def attributes(self, node: Node) -> Attributes:
@@ -140,6 +142,16 @@ class WallClock:
         now = self.attributes(node)
         atime_ns = now.atime_ns if atime_ns is None else atime_ns
         node.times_ns = (atime_ns, now.mtime_ns if mtime_ns is None else mtime_ns, time.time_ns())
+
+    def accessed(self, node: Directory) -> None:
+        """A directory is listed: its access time moves if it is not later than the others, or a day old.
+
+        Source: fs/inode.c:relatime_need_update.
+        """
+        now_ns = self._boot_ns + self._clock.now_ns()
+        times = self.attributes(node)
+        if now_ns > times.atime_ns and (times.atime_ns <= max(times.mtime_ns, times.ctime_ns) or now_ns - times.atime_ns >= DAY_NS):
+            node.times_ns = (now_ns, times.mtime_ns, times.ctime_ns)
 
 
 def list_entries(node: Directory) -> list[Entry]:

@@ -3,7 +3,7 @@
 A transport hands in nodes, handles and callers, and turns a ControlError into its way of saying an errno. Permission bits are checked by
 the kernel in front of the transport (``default_permissions``). All methods may be called from several threads.
 
-What is left out: O_TMPFILE and rename flags end in the kernel; a file's times do not move on access.
+What is left out: O_TMPFILE and rename flags end in the kernel.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from fakecg.fs.handles import CommandHandle, DirectoryHandle, FileHandle, Handle
 from fakecg.fs.layout import CONTROL_DIR_NAME, Layout
 from fakecg.fs.logring import LOGGER_NAME
 from fakecg.fs.node_table import NodeTable
-from fakecg.fs.nodes import Attributes, CommandFile, Directory, Node, Stale, StaticDir, SystemFile, WallClock
+from fakecg.fs.nodes import Attributes, CommandFile, Directory, Entry, Node, Stale, StaticDir, SystemFile, WallClock
 from fakecg.fs.poll_table import READY, PollTable
 
 if TYPE_CHECKING:
@@ -233,9 +233,13 @@ class Operations:
         """An open file by its number."""
         return self._handles[number]  # type: ignore[return-value]  # the kernel never mixes files and directories
 
-    def directory_handle(self, number: int) -> DirectoryHandle:
-        """An open directory by its number."""
-        return self._handles[number]  # type: ignore[return-value]
+    def readdir(self, number: int, index: int) -> list[Entry]:
+        """Entries of an open directory from a position on, see DirectoryHandle.entries."""
+        handle: DirectoryHandle = self._handles[number]  # type: ignore[assignment]
+        if index == 0:
+            with self.host.lock:
+                self._wall.accessed(handle.node)
+        return handle.entries(index)
 
     def read(self, number: int, size: int, offset: int) -> bytes:
         """Part of a file's text; errors as Handle.read."""

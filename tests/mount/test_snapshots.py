@@ -179,3 +179,21 @@ def test_attributes_are_those_of_kernfs(job: Path) -> None:
     assert job.stat().st_nlink == 3
     filesystem = os.statvfs(job)
     assert (filesystem.f_namemax, filesystem.f_bsize, filesystem.f_blocks, filesystem.f_files) == (255, 4096, 0, 0)
+
+
+def test_listing_a_directory_moves_its_access_time_once(job: Path) -> None:
+    made = job.stat()
+    assert made.st_atime_ns == made.st_mtime_ns == made.st_ctime_ns
+    (job / "child").mkdir()
+    (job / "memory.max").read_text()
+    os.listdir(job)
+    listed = job.stat()
+    assert listed.st_atime_ns > made.st_atime_ns
+    assert (listed.st_mtime_ns, listed.st_ctime_ns) == (made.st_mtime_ns, made.st_ctime_ns)
+    os.listdir(job)
+    assert job.stat().st_atime_ns == listed.st_atime_ns
+    file = (job / "memory.max").stat()
+    assert file.st_atime_ns == file.st_mtime_ns
+    os.utime(job, ns=(5, 5))
+    os.listdir(job)
+    assert job.stat().st_atime_ns > listed.st_atime_ns

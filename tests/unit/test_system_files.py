@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -137,3 +138,19 @@ def test_a_trigger_for_the_whole_machine_is_the_first_31_bytes_less_one(host: Ho
     host.write(open_file, b"some 150000 1000000\n")
     with refuses(errno.EBUSY):
         host.write(open_file, b"some 150000 1000000\n")
+
+
+def test_only_files_of_sysfs_tell_of_a_change_by_poll(host: Host) -> None:
+    always, changed = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM, select.POLLPRI | select.POLLERR
+    for path, before, after in (
+        (PERCENT, always | changed, always),
+        (LRU_GEN, always | changed, always),
+        (SWAPPINESS, always, always),
+        ("proc/vmstat", always, always),
+        ("proc/swaps", select.POLLIN | select.POLLRDNORM, select.POLLIN | select.POLLRDNORM),
+        ("sys/kernel/debug/zswap/stored_pages", always, always),
+    ):
+        open_file = host.open_system_file(path, ROOT_CALLER)
+        assert host.poll_events(open_file) == before, path
+        host.show(open_file)
+        assert host.poll_events(open_file) == after, path
