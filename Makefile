@@ -17,7 +17,7 @@ test: setup
 
 # The long run of the model tests: at least 20,000 steps.
 nightly: setup
-	@HYPOTHESIS_PROFILE=nightly $(PYTHON) -m pytest -q tests/model
+	@HYPOTHESIS_PROFILE=nightly $(PYTHON) -m pytest -q -n 2 -o faulthandler_timeout=3600 tests/model
 
 # Style, types, layers.
 check: setup

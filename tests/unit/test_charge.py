@@ -238,6 +238,16 @@ def test_compressed_pages_are_charged_as_kernel_memory(job):
     assert stat["kernel"] == kernel * PAGE
     memory.touch(write=True)
     assert stat["kernel"] == 0
+    # What is given back goes to the stock, which never keeps more than a batch.
+    assert job.stat["anon"] <= current(job) <= job.stat["anon"] + 64 * PAGE
+
+
+def test_freed_kernel_memory_does_not_pile_up_in_the_stock(job):
+    memory = memory_of(job, 512, "rec:half")
+    memory.pageout()
+    with job.host.locked():
+        job.host.machine.spaces.zap(memory.space, 0, 512)
+    assert current(job) <= 64 * PAGE
 
 
 def test_memory_current_falls_by_what_compression_saves(job):

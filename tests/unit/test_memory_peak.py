@@ -86,12 +86,15 @@ def test_a_second_file_forgets_what_the_first_had_seen(job):
 
 
 def test_a_second_start_raises_the_firsts_own_value_to_the_usage_of_then(job):
-    first, second = Open(job), Open(job)
+    first, second, third = Open(job), Open(job), Open(job)
     first.write()
     more = grow(job, 128)
     second.write()
     end(more)
     assert (first.pages, second.pages) == (128, 128)
+    third.write()
+    # The shared mark is at 0 again; what remains is each one's own value.
+    assert (first.pages, second.pages, third.pages) == (128, 128, 0)
 
 
 def test_a_closed_file_leaves_no_mark(job):
