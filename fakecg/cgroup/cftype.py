@@ -27,12 +27,14 @@ Write = Callable[[Any, bytes, "OpenFile"], Steps | None]
 class Caller:
     """Who makes a request: thread id and credentials, as the filesystem reports them.
 
-    ``tid`` is 0 when the caller is not visible from the emulator's pid namespace.
+    ``tid`` is 0 when the caller is not visible from the emulator's pid namespace. ``groups`` are supplementary; the filesystem tells them
+    only of who opens a file of which moves of processes are checked against.
     """
 
     tid: int
     uid: int = 0
     gid: int = 0
+    groups: frozenset[int] = frozenset()
 
     @property
     def is_root(self) -> bool:

@@ -91,7 +91,7 @@ class FileNode:
             return True
         if who.uid == self.uid:
             return bool(self.mode & S_IWUSR)
-        if who.gid == self.gid:
+        if who.gid == self.gid or self.gid in who.groups:
             return bool(self.mode & S_IWGRP)
         return bool(self.mode & S_IWOTH)
 

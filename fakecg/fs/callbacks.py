@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fakecg.abi.errors import ControlError
 from fakecg.cgroup.cftype import Caller
+from fakecg.cgroup.kernfs import FileNode
 from fakecg.fs import wire, xattr
 from fakecg.fs.library import Context
 from fakecg.fs.logring import LOGGER_NAME
@@ -173,7 +174,10 @@ class Callbacks:
 
     def _open(self, req: int, node_id: int, file_info: int) -> None:
         flags = self._file_info.from_address(file_info).flags
-        number = self._operations.open(self._nodes.node(node_id), flags, self._caller(req))
+        node, caller = self._nodes.node(node_id), self._caller(req)
+        if isinstance(node, FileNode) and node.row.is_list and not caller.is_root:
+            caller = replace(caller, groups=self._owner.groups_inside(caller.tid))
+        number = self._operations.open(node, flags, caller)
         self._reply_handle(req, number, wire.FOPEN_DIRECT_IO)
 
     def _read(self, req: int, node_id: int, size: int, offset: int, file_info: int) -> None:

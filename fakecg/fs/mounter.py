@@ -35,6 +35,15 @@ class Mounter:
         """A group of the real machine, as the emulated one has it."""
         return 0 if gid == self._gid else gid
 
+    def groups_inside(self, tid: int) -> frozenset[int]:
+        """Supplementary groups of a thread; none if it cannot be looked at."""
+        try:
+            with open(f"/proc/{tid}/status", encoding="utf-8", errors="surrogateescape") as file:
+                groups = next((line for line in file if line.startswith("Groups:")), "Groups:")
+        except OSError:
+            return frozenset()
+        return frozenset(self.gid_inside(int(word)) for word in groups.split()[1:])
+
     def as_seen(self, attributes: Attributes) -> Attributes:
         """A node's attributes as the real kernel has to see them, which checks permissions by them."""
         if self.is_root:

@@ -168,6 +168,25 @@ print(attempt(lambda: os.mkdir(path + "/child")),
     assert (job / "child" / "cgroup.max.depth").read_text() == "3\n"
 
 
+def test_a_process_is_moved_by_the_right_of_a_supplementary_group(open_mount: Path) -> None:
+    job = open_mount / "job"
+    job.mkdir()
+    for path in (job, job / "a", job / "b"):
+        path.mkdir(exist_ok=True)
+        os.chown(path / "cgroup.procs", 0, 4242)
+        (path / "cgroup.procs").chmod(0o664)
+    program = f"""{TRY}
+put(path + "/a/cgroup.procs", "0")
+os.setgroups([7, 4242])
+os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+print(attempt(lambda: put(path + "/b/cgroup.procs", "0")))
+"""
+    assert output(program, job) == "ok"
+    (job / "cgroup.procs").chmod(0o644)
+    assert output(program, job) == "EACCES", "the common ancestor"
+
+
 def test_trusted_attributes_are_hidden_from_other_users(open_mount: Path) -> None:
     os.setxattr(open_mount, "trusted.oomd_kill", b"1")
     os.setxattr(open_mount, "user.seen", b"1")

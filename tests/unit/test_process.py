@@ -120,6 +120,10 @@ def test_chmod_of_cgroup_procs_counts_for_moves(tree: Tree) -> None:
     node = tree["/"].lookup_node(b"cgroup.procs")
     node.uid = 1000
     assert [node.may_write(Caller(1, uid, gid)) for uid, gid in ((1000, 0), (5, 0), (5, 5), (0, 9))] == [True, False, True, True]
+    assert not node.may_write(Caller(1, 5, 5, frozenset({4, 0}))), "the group's right, though others have more"
+    node.mode = 0o664
+    assert node.may_write(Caller(1, 5, 5, frozenset({4, 0})))
+    assert not node.may_write(Caller(1, 5, 5, frozenset({4})))
 
 
 def test_checks_come_in_the_order_number_task_permission_destination(tree: Tree) -> None:
