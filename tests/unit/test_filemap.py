@@ -37,6 +37,16 @@ def test_a_page_read_once_is_inactive_and_read_twice_active(job):
     assert stat["pgactivate"] == 62, "once is enough"
 
 
+def test_an_activation_ages_what_is_gone_and_further_reads_do_not(job):
+    memory = memory_of(job, 1)
+    file = file_of(job.host, 62)
+    lruvec = job.cgroup.css["memory"].lruvecs[0]
+    for nr_reads, age in [(1, 0), (1, 62), (1, 62), (2, 62)]:
+        for _ in range(nr_reads):
+            file.read(memory)
+        assert lruvec.nonresident_age == age
+
+
 def test_reading_counts_no_faults(job):
     memory = memory_of(job, 1)
     stat = stat_change(job)

@@ -142,6 +142,31 @@ def test_slots_of_a_removed_cgroups_pages_belong_to_a_living_ancestor(tree):
     assert top.stat["zswapped"] == 30 * PAGE
 
 
+def test_a_removed_cgroup_is_gone_once_a_living_one_has_all_its_slots(tree):
+    top, middle, leaf, _, refuge = tree
+    memory = memory_of(leaf, 100)
+    refuge["cgroup.procs"] = str(memory.task.pid)
+    leaf.rmdir()
+    memory.pageout()
+    top.host.advance("5s")
+    assert cgroup_stat(top)["nr_dying_descendants"] == 0
+    assert int(middle["memory.swap.current"]) == 100 * PAGE
+    assert memory.states() == (0, 100, 0)
+
+
+def test_protection_ends_with_the_cgroup(tree):
+    top, _, leaf, _, refuge = tree
+    for group in (top / "middle", leaf):
+        group["memory.min"] = "8M"
+    memory = memory_of(leaf, 500)
+    assert not reclaim(top, "1M")
+    refuge["cgroup.procs"] = str(memory.task.pid)
+    leaf.rmdir()
+    (top / "middle").rmdir()
+    reclaim(top, "2M")
+    assert memory.states()[0] < 100
+
+
 def test_switching_the_controller_off_and_on_starts_anew(tree):
     top, middle, _, other, _ = tree
     memory = memory_of(other, 200)

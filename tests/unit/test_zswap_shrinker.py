@@ -84,6 +84,19 @@ def test_the_better_entries_compress_the_fewer_are_worth_a_look(host, content, b
     assert count(job) == 1000 * stored_pages // 1000
 
 
+def test_a_pass_takes_its_share_in_batches_of_128_and_leaves_the_rest_for_later(host):
+    # 1000 entries of 2082 bytes are worth 508 looks; at priority 1 half of that, twice over (seeks 2): 508, in whole batches.
+    job = host.mkdir("job")
+    filled(job, 1000)
+    memcg = job.cgroup.css["memory"]
+    assert count(job) == 508
+    with host.locked():
+        host.drive(zswap_shrinker.shrink_slab(host.machine, memcg, 0, 1))
+    assert job.stat["zswpwb"] == 3 * 128
+    assert memcg.shrinker_deferred[0] == 508 - 3 * 128
+    assert host.vmstat["slabs_scanned"] == 3 * 128
+
+
 def test_pages_read_from_the_disk_protect_as_many_entries_once(host):
     job = host.mkdir("job")
     set_parameter(host, "proc/sys/vm/page-cluster", 0)

@@ -53,6 +53,7 @@ def test_a_zero_page_is_only_noted(job, enabled):
     assert memory.pageout() == 50
     assert stat["swpout_zero"] == vm["swpout_zero"] == 50
     assert stat["zswpout"] == stat["zswapped"] == vm["pswpout"] == 0
+    assert vm["nr_vmscan_write"] == 50, "whatever becomes of it"
     assert int(job["memory.swap.current"]) == 50 * PAGE
     memory.touch()
     assert stat["swpin_zero"] == vm["swpin_zero"] == 50
