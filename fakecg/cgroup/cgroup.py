@@ -31,7 +31,9 @@ class Cgroup(FileDirectory):
         hidden_css: states kept alive, without files, because another enabled controller depends on theirs.
         subtree_control: controllers enabled for the children, by name.
         subtree_ss: the same plus what those depend on.
-        mode, uid, gid, created_ns, times_ns, xattrs: attributes of the directory, as in kernfs.FileNode.
+        mode, uid, gid, created_ns, times_ns, xattrs: attributes of the directory, as in kernfs.FileNode. Its inode comes to be
+            with it.
+        listed_ns: wall-clock nanoseconds at which the directory was listed, as far as its atime shows it.
         psi: pressure of this subtree.
         tasks: live threads in here, in the order they came.
         max_depth, max_descendants: INT_MAX is ``max``.
@@ -58,6 +60,7 @@ class Cgroup(FileDirectory):
         "hidden_css",
         "ino",
         "level",
+        "listed_ns",
         "max_depth",
         "max_descendants",
         "mode",
@@ -93,6 +96,7 @@ class Cgroup(FileDirectory):
         self.gid = owner.gid
         self.created_ns = hierarchy.clock.now_ns()
         self.times_ns: tuple[int, int, int] | None = None
+        self.listed_ns: int | None = None
         self.xattrs: dict[bytes, bytes] | None = None
 
         self.css: dict[str, Css] = {}

@@ -43,8 +43,9 @@ class FileNode:
         row, css, cgroup: what it is and whose.
         ino: inode number.
         mode: permission bits; uid, gid: owner, as changed by chmod and chown.
-        created_ns: boottime.
-        times_ns: atime, mtime and ctime set from outside, wall-clock nanoseconds; None while untouched.
+        created_ns: boottime at which the inode came to be: when somebody first looked at the file, or with the file if it belongs to
+            another than root. None before that.
+        times_ns: atime, mtime and ctime in wall-clock nanoseconds since an attribute was first set; None while there are none of its own.
         xattrs: extended attributes by full name, None while there are none.
         removed: the file is gone for good; an open file of it answers ENODEV even when one of the same name came back.
     """
@@ -73,7 +74,7 @@ class FileNode:
         self.mode = row.default_mode
         self.uid = fileset.uid
         self.gid = fileset.gid
-        self.created_ns = fileset.created_ns
+        self.created_ns = fileset.created_ns if fileset.uid or fileset.gid else None
         self.times_ns: tuple[int, int, int] | None = None
         self.xattrs: dict[bytes, bytes] | None = None
         self.removed = False

@@ -12,7 +12,6 @@ import ctypes
 import errno
 import logging
 import stat
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ log = logging.getLogger(LOGGER_NAME)
 VALID_S = 3600
 DIRECTORY_VALID_S = 1
 
-_SET_MODE, _SET_UID, _SET_GID, _SET_ATIME, _SET_MTIME, _SET_ATIME_NOW, _SET_MTIME_NOW = 1, 2, 4, 16, 32, 128, 256
+_SET_MODE, _SET_UID, _SET_GID, _SET_SIZE, _SET_ATIME, _SET_MTIME, _SET_ATIME_NOW, _SET_MTIME_NOW = 1, 2, 4, 8, 16, 32, 128, 256
 
 
 class Callbacks:
@@ -135,7 +134,7 @@ class Callbacks:
 
         def time_of(flag: int, now_flag: int, field: Any) -> int | None:
             if what & now_flag:
-                return time.time_ns()
+                return self._operations.wall.now_ns()
             return field.tv_sec * 1_000_000_000 + field.tv_nsec if what & flag else None
 
         changes = Changes(
@@ -143,7 +142,7 @@ class Callbacks:
             uid=self._owner.uid_inside(values.st_uid) if what & _SET_UID else None,
             gid=self._owner.gid_inside(values.st_gid) if what & _SET_GID else None,
             atime_ns=time_of(_SET_ATIME, _SET_ATIME_NOW, values.st_atimespec),
-            mtime_ns=time_of(_SET_MTIME, _SET_MTIME_NOW, values.st_mtimespec),
+            mtime_ns=time_of(_SET_MTIME, _SET_MTIME_NOW | _SET_SIZE, values.st_mtimespec),
         )
         self._reply_attributes(req, node, self._operations.setattr(node, changes))
 
@@ -218,14 +217,20 @@ class Callbacks:
         self._reply_buf(req, wire.statfs_out())
 
     def _setxattr(self, req: int, node_id: int, name: bytes, value: int, size: int, flags: int) -> None:
-        xattr.set_value(self._nodes.node(node_id), name, ctypes.string_at(value, size), flags, self._caller(req))
+        node = self._nodes.node(node_id)
+        xattr.set_value(node, name, ctypes.string_at(value, size), flags, self._caller(req))
+        self._operations.wall.keep_times(node)
         self._quick.fuse_reply_err(req, 0)
 
     def _getxattr(self, req: int, node_id: int, name: bytes, size: int) -> None:
         self._reply_xattr(req, xattr.get(self._nodes.node(node_id), name, self._caller(req)), size)
 
     def _listxattr(self, req: int, node_id: int, size: int) -> None:
-        names = xattr.list_names(self._nodes.node(node_id), self._caller(req))
+        node = self._nodes.node(node_id)
+        names = xattr.list_names(node, self._caller(req))
+        if node.times_ns is None:
+            self._operations.wall.keep_times(node)
+            self._operations.forget_attributes(node)
         self._reply_xattr(req, b"".join(name + b"\0" for name in names), size)
 
     def _reply_xattr(self, req: int, value: bytes, size: int) -> None:

@@ -117,41 +117,58 @@ class Attributes:
 
 
 class WallClock:
-    """Turns emulated boottime, such as that at which a node was made, into a date."""
+    """Dates of nodes, as far as kernfs keeps them: a node has times of its own only since an attribute was first set, all from that moment.
+
+    Source: fs/kernfs/inode.c:kernfs_init_inode, __kernfs_iattrs, __kernfs_setattr.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._boot_ns = time.time_ns() - clock.now_ns()
 
+    def now_ns(self) -> int:
+        """The emulated machine's date, wall-clock nanoseconds."""
+        return self._boot_ns + self._clock.now_ns()
+
     def attributes(self, node: Node) -> Attributes:
         """Attributes of a node, removed or not: fstat of an open file never fails. Source: fs/kernfs/inode.c:kernfs_refresh_inode."""
         nlink = 1
         kind = stat.S_IFREG
+        listed_ns = None
         if isinstance(node, Cgroup):
-            kind, nlink = stat.S_IFDIR, 2 + len(node.children)
+            kind, nlink, listed_ns = stat.S_IFDIR, 2 + len(node.children), node.listed_ns
         elif isinstance(node, StaticDir):
             kind, nlink = stat.S_IFDIR, 2 + sum(isinstance(entry, StaticDir) for entry in node.entries.values())
         times = node.times_ns
         if times is None:
+            if node.created_ns is None:
+                node.created_ns = self._clock.now_ns()
             made_ns = self._boot_ns + node.created_ns
-            times = (made_ns, made_ns, made_ns)
+            times = (listed_ns or made_ns, made_ns, made_ns)
         return Attributes(node.ino, kind | node.mode, nlink, node.uid, node.gid, *times)
 
     def set_times(self, node: Node, atime_ns: int | None, mtime_ns: int | None) -> None:
         """Set access and modification time; None leaves one as it is. The change time is now."""
-        now = self.attributes(node)
-        atime_ns = now.atime_ns if atime_ns is None else atime_ns
-        node.times_ns = (atime_ns, now.mtime_ns if mtime_ns is None else mtime_ns, time.time_ns())
+        now_ns = self.now_ns()
+        old_atime_ns, old_mtime_ns, _ = node.times_ns or (now_ns, now_ns, now_ns)
+        node.times_ns = (old_atime_ns if atime_ns is None else atime_ns, old_mtime_ns if mtime_ns is None else mtime_ns, now_ns)
+
+    def keep_times(self, node: Node) -> None:
+        """An attribute is set, extended ones too, or a node is asked for those."""
+        if node.times_ns is None:
+            now_ns = self.now_ns()
+            node.times_ns = (now_ns, now_ns, now_ns)
 
     def accessed(self, node: Directory) -> None:
-        """A directory is listed: its access time moves if it is not later than the others, or a day old.
+        """A directory is listed: its access time moves, if it was not later than the others or is a day old. Times of its own hide that.
 
         Source: fs/inode.c:relatime_need_update.
         """
-        now_ns = self._boot_ns + self._clock.now_ns()
-        times = self.attributes(node)
-        if now_ns > times.atime_ns and (times.atime_ns <= max(times.mtime_ns, times.ctime_ns) or now_ns - times.atime_ns >= DAY_NS):
-            node.times_ns = (now_ns, times.mtime_ns, times.ctime_ns)
+        if not isinstance(node, Cgroup) or node.times_ns is not None or node.uid or node.gid:
+            return
+        now_ns, made_ns = self.now_ns(), self._boot_ns + node.created_ns
+        if node.listed_ns is None or node.listed_ns <= made_ns or now_ns - node.listed_ns >= DAY_NS:
+            node.listed_ns = now_ns
 
 
 def list_entries(node: Directory) -> list[Entry]:

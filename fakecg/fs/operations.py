@@ -49,7 +49,7 @@ log = logging.getLogger(LOGGER_NAME)
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What setattr changes; None leaves a thing as it is. A size is accepted and ignored."""
+    """What setattr changes; None leaves a thing as it is. A size is ignored, but for the times it sets."""
 
     mode: int | None = None
     uid: int | None = None
@@ -66,6 +66,7 @@ class Operations:
         notifier_tid: thread whose opens are self-writes, see notify.py; 0 while there is none.
         on_vanish: called with (directory, name), with the host's lock held, for what goes away outside of a request.
         root: the mount's root.
+        wall: dates of nodes.
         nodes: what the transport knows.
     """
 
@@ -78,7 +79,7 @@ class Operations:
         self.notifier_tid = 0
         self._tree = host.hierarchy.root
         self._faults = self.control.faults
-        self._wall = WallClock(host.clock)
+        self.wall = WallClock(host.clock)
         self.nodes = NodeTable(self.root, self._tree)
         self._handles: dict[int, Handle | DirectoryHandle] = {}
         self._new_handle = count(1)
@@ -171,10 +172,10 @@ class Operations:
 
     def attributes(self, node: Node) -> Attributes:
         """stat(2) of a node, also of a removed one."""
-        return self._wall.attributes(node)
+        return self.wall.attributes(node)
 
     def setattr(self, node: Node, changes: Changes) -> Attributes:
-        """chmod, chown, utimensat and truncate; the last does nothing. Kept until the node goes away."""
+        """chmod, chown, utimensat, truncate and O_TRUNC; of the last two only the times remain. Kept until the node goes away."""
         with self.host.lock:
             if changes.mode is not None:
                 node.mode = stat.S_IMODE(changes.mode)
@@ -183,8 +184,8 @@ class Operations:
             if changes.gid is not None:
                 node.gid = changes.gid
             if changes != _NO_CHANGES:
-                self._wall.set_times(node, changes.atime_ns, changes.mtime_ns)
-        return self._wall.attributes(node)
+                self.wall.set_times(node, changes.atime_ns, changes.mtime_ns)
+        return self.wall.attributes(node)
 
     # --- open files ---
 
@@ -238,7 +239,7 @@ class Operations:
         handle: DirectoryHandle = self._handles[number]  # type: ignore[assignment]
         if index == 0:
             with self.host.lock:
-                self._wall.accessed(handle.node)
+                self.wall.accessed(handle.node)
         return handle.entries(index)
 
     def read(self, number: int, size: int, offset: int) -> bytes:

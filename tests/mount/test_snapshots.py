@@ -192,8 +192,46 @@ def test_listing_a_directory_moves_its_access_time_once(job: Path) -> None:
     assert (listed.st_mtime_ns, listed.st_ctime_ns) == (made.st_mtime_ns, made.st_ctime_ns)
     os.listdir(job)
     assert job.stat().st_atime_ns == listed.st_atime_ns
-    file = (job / "memory.max").stat()
-    assert file.st_atime_ns == file.st_mtime_ns
     os.utime(job, ns=(5, 5))
     os.listdir(job)
-    assert job.stat().st_atime_ns > listed.st_atime_ns
+    assert job.stat().st_atime_ns == 5, "a node with times of its own shows those"
+
+
+def times(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_atime_ns, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def test_a_file_is_as_old_as_the_first_look_at_it(job: Path) -> None:
+    made_ns = job.stat().st_ctime_ns
+    first, second = times(job / "memory.max"), times(job / "memory.min")
+    assert made_ns < first[0] < second[0]
+    assert first == (first[0],) * 3
+    (job / "memory.max").write_bytes(b"")
+    fd = os.open(job / "memory.min", os.O_RDWR)
+    os.write(fd, b"1M")
+    os.read(fd, 100)
+    os.close(fd)
+    assert times(job / "memory.min") == second, "reading and writing move nothing"
+
+
+def test_the_first_attribute_that_is_set_gives_a_file_times_of_its_own(job: Path) -> None:
+    for name, change in (
+        ("memory.max", lambda path: path.chmod(0o600)),
+        ("memory.high", lambda path: os.setxattr(path, "user.a", b"")),
+        ("memory.low", os.listxattr),
+        ("memory.min", lambda path: path.open("w").close()),
+        ("cgroup.procs", lambda path: os.truncate(path, 0)),
+    ):
+        before = times(job / name)
+        change(job / name)
+        after = times(job / name)
+        assert min(after) > before[0], name
+    before = times(job / "memory.max")
+    (job / "memory.max").chmod(0o644)
+    after = times(job / "memory.max")
+    assert (after[:2], after[2] > before[2]) == (before[:2], True), "a later chmod moves the change time alone"
+    (job / "memory.max").open("w").close()
+    last = times(job / "memory.max")
+    assert last[0] == before[0]
+    assert min(last[1:]) > after[2], "O_TRUNC moves the time of modification too"
