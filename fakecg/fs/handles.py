@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fakecg.abi.units import PAGE_SIZE
 from fakecg.fs.nodes import CommandFile, Directory, Entry, Node, SystemFile, list_entries
 
 if TYPE_CHECKING:
@@ -77,6 +78,15 @@ class FileHandle(Handle):
         super().__init__(node)
         self._host = host
         self.open_file = open_file
+
+    def read(self, size: int, offset: int) -> bytes:
+        """As Handle.read; of a list no more than the items that fit into a page. Source: seq_file.c:seq_read_iter, seq_has_overflowed."""
+        if not self.open_file.row.is_list:
+            return super().read(size, offset)
+        chunk = super().read(PAGE_SIZE - 1, offset)
+        items = chunk[: min(size, chunk.rfind(b"\n") + 1)]
+        self._read_pos = offset + len(items)
+        return items
 
     def render(self) -> bytes:
         """The whole text as it is now."""

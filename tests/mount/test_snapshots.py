@@ -9,6 +9,7 @@ import pytest
 from mounting import error_of, output
 
 from fakecg import Host
+from fakecg.sched.task import Task
 
 
 @pytest.fixture
@@ -115,6 +116,24 @@ def test_names_vanish_at_once(job: Path, cg_mount_host: Host) -> None:
     assert "memory.pressure" not in os.listdir(job)
     (job / "cgroup.pressure").write_text("1")
     assert (job / "memory.pressure").read_text().startswith("some avg10=")
+
+
+def test_a_read_of_a_list_gives_the_items_that_fit_a_page(job: Path, cg_mount_host: Host) -> None:
+    group = cg_mount_host.lookup("/job")
+    with cg_mount_host.lock:
+        tasks = [Task(cg_mount_host.hierarchy.new_pid()) for _ in range(1100)]
+        for task in tasks:
+            cg_mount_host.hierarchy.add_task(task, group)
+    fd = os.open(job / "cgroup.procs", os.O_RDONLY)
+    chunks = []
+    while chunk := os.read(fd, 1 << 16):
+        chunks.append(chunk)
+    assert [len(chunk) for chunk in chunks] == [4088, 4088, 624], "items of 8 bytes; one that would fill the page is left out"
+    assert b"".join(chunks) == b"".join(b"%d\n" % task.pid for task in tasks)
+    assert len(os.pread(fd, 4096, 4)) == 4092, "a read from within an item brings its rest and more"
+    assert [len(os.pread(fd, size, 8)) for size in (3, 100, 4087, 4088, 4089, 4095)] == [3, 100, 4087, 4088, 4088, 4088]
+    os.close(fd)
+    assert len((job / "memory.stat").read_bytes()) < 4096
 
 
 def test_a_descriptor_of_a_hidden_pressure_file_stays_dead(job: Path) -> None:
