@@ -29,6 +29,7 @@ from fakecg.mm.memory_files import MEMORY_FILES
 from fakecg.mm.swap_files import SWAP_FILES
 from fakecg.mm.swap_spec import open_devices
 from fakecg.mm.swapfile import NO_END, SwapDevice
+from fakecg.mm.swapoff import swapoff
 from fakecg.mm.system_files import SYSTEM_FILES
 from fakecg.mm.task_memory import TaskMemory
 from fakecg.mm.zswap_files import ZSWAP_FILES
@@ -251,7 +252,7 @@ class Host(HostJobs):
             UsageError: no such device. NoMemory: it does not fit.
         """
         with self.locked():
-            return self.drive(self.machine.swap_cache.swapoff(self.swap_device(name)))
+            return self.drive(swapoff(self.machine, self.swap_device(name)))
 
     # -- looking inside ---------------------------------------------------------------------------------------------------------------
 

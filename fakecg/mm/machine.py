@@ -20,6 +20,7 @@ from fakecg.mm.kswapd import Node, default_min_free_kbytes
 from fakecg.mm.memcontrol import MEMCG_CHARGE_BATCH, MEMCG_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_counter import PageCounter
+from fakecg.mm.page_io import PageIo
 from fakecg.mm.page_table import PageTable
 from fakecg.mm.spaces import AddressSpaces
 from fakecg.mm.swap_readahead import ClusterReadahead
@@ -95,6 +96,7 @@ class Machine:
         self.stock = Stock()
         self.swap = SwapSpace(swap_devices)
         self.swap_cache = SwapCache(self)
+        self.page_io = PageIo(self)
         self.cluster_readahead = ClusterReadahead()
         self.zswap = Zswap(self, total_pages=total_pages)
         self.zswap_writeback = ZswapWriteback(self)

@@ -41,12 +41,12 @@ def pageout(machine: Machine, mm: MmStruct, space: SyntheticAddressSpace, start:
             batch = as_run(list(group))
             lruvec.remove_all(table, LRU_INACTIVE_ANON, batch)
             table.apply(batch, _UNUSED)
-            machine.swap_cache.holds_batch = True
+            machine.page_io.holds_batch = True
             result = shrink_folio_list(machine, lruvec, batch, False, sc)
-            machine.swap_cache.holds_batch = False
+            machine.page_io.holds_batch = False
             for is_active in (0, ACTIVE):
                 lruvec.add(table, LRU_INACTIVE_ANON + bool(is_active), [page for page in result.kept if flags[page] & ACTIVE == is_active])
-            machine.swap_cache.end_writeback()
+            machine.page_io.end_writeback()
             nr_reclaimed += result.nr_reclaimed
             yield None
     return nr_reclaimed

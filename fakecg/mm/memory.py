@@ -211,7 +211,7 @@ def _swap_in_sequence(
     if memcg.swap_is_full() or not machine.charge_without_reclaim(memcg, nr_pages):
         return None
     try:
-        read = machine.swap_cache.read_pages(memcg, pages, mm.batches)
+        read = machine.page_io.read_pages(memcg, pages, mm.batches)
     except DataLost:
         # Once more, page by page, for the message.
         machine.uncharge_pages(memcg, nr_pages)
@@ -263,7 +263,7 @@ def _swap_in(
         if not batch:
             continue
         try:
-            read = machine.swap_cache.read_pages(memcg, batch, mm.batches)
+            read = machine.page_io.read_pages(memcg, batch, mm.batches)
         except DataLost as error:
             lost = [one for one in batch if not table.flags[one] & RESIDENT]
             machine.uncharge_pages(memcg, len(lost))

@@ -164,7 +164,7 @@ def _free_anon_batch(
     else:
         dirty = [page for page in pages if flags[page] & DIRTY]
     if dirty:
-        outcome = machine.swap_cache.write_pages(memcg, lruvec.node, dirty)
+        outcome = machine.page_io.write_pages(memcg, lruvec.node, dirty)
         result.nr_pageout += outcome.nr_written
         if outcome.kept:
             refused += outcome.kept

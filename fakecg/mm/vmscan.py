@@ -201,9 +201,9 @@ def _shrink_inactive_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan
     sc.nr_scanned += nr_scanned
     rstat.add(base + sc.scan_item, nr_scanned)
     vm.count_scan(sc, is_file, nr_scanned)
-    machine.swap_cache.holds_batch = True
+    machine.page_io.holds_batch = True
     result = shrink_folio_list(machine, lruvec, pages, is_file, sc)
-    machine.swap_cache.holds_batch = False
+    machine.page_io.holds_batch = False
     if result.kept:
         flags = machine.table.flags
         lruvec.add(machine.table, lru, [page for page in result.kept if not flags[page] & ACTIVE])
@@ -217,7 +217,7 @@ def _shrink_inactive_list(machine: Machine, lruvec: Lruvec, lru: int, nr_to_scan
         note_cost(lruvec, is_file, SWAP_CLUSTER_MAX, 0)
         result.nr_pageout -= SWAP_CLUSTER_MAX
     note_cost(lruvec, is_file, result.nr_pageout, nr_scanned - result.nr_reclaimed)
-    machine.swap_cache.end_writeback()
+    machine.page_io.end_writeback()
     return result.nr_reclaimed
 
 

@@ -152,7 +152,7 @@ class ZswapWriteback:
             zswap.free_written_back(batch)
             zswap.counters.written_back_pages += len(batch)
             machine.vm.zswpwb += len(batch)
-            machine.swap_cache.add_written_back(owner, batch, data)
+            machine.page_io.add_written_back(owner, batch, data)
         return done
 
     # -- the store path ---------------------------------------------------------------------------------------------------------------

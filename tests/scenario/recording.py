@@ -146,7 +146,7 @@ class Replay:
         if nr_written_back:
             nr_rotated = changes.get("pgrotated", 0) - (changes["pswpout"] - nr_written_back)
             early = 1 - min(max(nr_rotated / nr_written_back, 0), 1)
-            self.guest.machine.swap_cache.nr_early_writes = round(early * PAGEVEC_SIZE)
+            self.guest.machine.page_io.nr_early_writes = round(early * PAGEVEC_SIZE)
 
     def skip(self, what: str) -> None:
         """A recorded step that is not replayed: none of its counters matches."""

@@ -6,6 +6,7 @@ import pytest
 from mm_bench import PAGE, memory_of, reclaim, set_parameter, stat_change, swap_events, vm_change
 
 from fakecg.abi.errors import DataLost, InvalidInput, NoMemory, UsageError
+from fakecg.mm.swapoff import swapoff
 
 
 def used(host):
@@ -316,12 +317,12 @@ def test_a_device_is_taken_out_of_use_by_one_at_a_time(disk):
     job = disk.mkdir("job")
     memory = memory_of(job, 30)
     out(memory, job)
-    cache, device = disk.machine.swap_cache, disk.swap_device()
+    device = disk.swap_device()
     with disk.locked():
-        first = cache.swapoff(device)
+        first = swapoff(disk.machine, device)
         next(first)
         with pytest.raises(InvalidInput):
-            next(cache.swapoff(device))
+            next(swapoff(disk.machine, device))
         assert disk.drive(first) == 30
 
 
@@ -330,7 +331,7 @@ def test_a_page_that_comes_in_by_itself_during_swapoff_loses_its_slot_too(disk):
     memory = memory_of(job, 30)
     out(memory, job)
     with disk.locked():
-        work = disk.machine.swap_cache.swapoff(disk.swap_device())
+        work = swapoff(disk.machine, disk.swap_device())
         for _ in range(5):
             next(work)
     memory.touch()
