@@ -242,6 +242,17 @@ def test_compressed_pages_are_charged_as_kernel_memory(job):
     assert job.stat["anon"] <= current(job) <= job.stat["anon"] + 64 * PAGE
 
 
+def test_the_stock_keeps_64_pages_and_gives_everything_back_beyond(job):
+    memcg, stock = job.cgroup.css["memory"], job.host.machine.stock
+    memcg.memory.charge(70)
+    stock.refill(memcg, 60)
+    stock.refill(memcg, 4)
+    assert (stock.nr_pages, memcg.memory.usage) == (64, 70)
+    stock.refill(memcg, 1)
+    assert (stock.nr_pages, memcg.memory.usage) == (0, 5)
+    memcg.memory.uncharge(5)
+
+
 def test_freed_kernel_memory_does_not_pile_up_in_the_stock(job):
     memory = memory_of(job, 512, "rec:half")
     memory.pageout()

@@ -323,6 +323,7 @@ def test_a_device_is_taken_out_of_use_by_one_at_a_time(disk):
         next(first)
         with pytest.raises(InvalidInput):
             next(swapoff(disk.machine, device))
+        assert device.alloc(1) == ()
         assert disk.drive(first) == 30
 
 
