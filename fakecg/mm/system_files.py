@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from fakecg.mm.machine import Machine
 
 _KIB_PER_PAGE = 4
+#: Address space for vmalloc of the recorded machine, which has five levels of page tables.
+_VMALLOC_TOTAL_KIB = 13_743_895_347_199
 
 
 def _meminfo_kib(machine: Machine) -> dict[str, int]:
-    """Lines of /proc/meminfo in the kernel's order; lines that are not modelled are left out. Source: fs/proc/meminfo.c."""
+    """Lines of /proc/meminfo with a unit, in the kernel's order; those that are not modelled are 0. Source: fs/proc/meminfo.c."""
     machine.rstat.flush()
 
     def kib(item: int) -> int:
@@ -74,11 +76,37 @@ def _meminfo_kib(machine: Machine) -> dict[str, int]:
         "SUnreclaim": 0,
         "KernelStack": 0,
         "PageTables": 0,
+        "SecPageTables": 0,
+        "NFS_Unstable": 0,
+        "Bounce": 0,
+        "WritebackTmp": 0,
+        "CommitLimit": (machine.total_pages // 2 + machine.swap.nr_slots) * _KIB_PER_PAGE,
+        "Committed_AS": 0,
+        "VmallocTotal": _VMALLOC_TOTAL_KIB,
+        "VmallocUsed": 0,
+        "VmallocChunk": 0,
+        "Percpu": 0,
+        "HardwareCorrupted": 0,
+        "AnonHugePages": 0,
+        "ShmemHugePages": 0,
+        "ShmemPmdMapped": 0,
+        "FileHugePages": 0,
+        "FilePmdMapped": 0,
+        "Unaccepted": 0,
     }
 
 
 def _show_meminfo(machine: Machine, _: OpenFile) -> str:
-    return "".join(f"{key + ':':<15} {value:8d} kB\n" for key, value in _meminfo_kib(machine).items())
+    total_kib = machine.total_pages * _KIB_PER_PAGE
+    mapped_by_2m = total_kib // 2048 * 2048
+    huge = {"Hugepagesize": 2048, "Hugetlb": 0, "DirectMap4k": total_kib - mapped_by_2m, "DirectMap2M": mapped_by_2m, "DirectMap1G": 0}
+    counts = [f"{f'HugePages_{key}:':<19}{0:5d}\n" for key in ("Total", "Free", "Rsvd", "Surp")]
+    return "".join([*_in_kib(_meminfo_kib(machine)), *counts, *_in_kib(huge)])
+
+
+def _in_kib(lines: dict[str, int]) -> list[str]:
+    texts = [f"{key + ':':<15} " for key in lines]
+    return [f"{text}{value:{24 - len(text)}d} kB\n" for text, value in zip(texts, lines.values(), strict=True)]
 
 
 def _show_swaps(machine: Machine, _: OpenFile) -> str:
@@ -114,7 +142,12 @@ def _write_lru_gen(_machine: Machine, data: bytes, _: OpenFile) -> None:
 SYSTEM_FILES: dict[str, ControlFile] = {
     row.name: row
     for row in (
-        ControlFile(name="proc/meminfo", show=_show_meminfo, fidelity="simplified", summary="Memory of the emulated machine."),
+        ControlFile(
+            name="proc/meminfo",
+            show=_show_meminfo,
+            fidelity="simplified",
+            summary="Memory of the emulated machine; the kernel's own reads 0.",
+        ),
         VMSTAT,
         ControlFile(name="proc/swaps", show=_show_swaps, summary="Swap devices of the emulated machine."),
         _parameter("proc/sys/vm/swappiness", "swappiness", 0, 200, "Balance of anonymous memory and page cache in reclaim."),

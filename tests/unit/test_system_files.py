@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import select
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cgroup_tree import refuses
@@ -154,3 +156,34 @@ def test_only_files_of_sysfs_tell_of_a_change_by_poll(host: Host) -> None:
         assert host.poll_events(open_file) == before, path
         host.show(open_file)
         assert host.poll_events(open_file) == after, path
+
+
+def golden(name: str) -> str:
+    """A file of /proc as it was recorded."""
+    text: str = json.loads((Path(__file__).parents[1] / "golden" / "inventory.json").read_text(encoding="utf-8"))[name]
+    return text
+
+
+def test_meminfo_has_the_lines_of_a_kernel_in_its_columns(host: Host) -> None:
+    recorded, lines = golden("proc_meminfo").splitlines(), host.read_system("proc/meminfo").splitlines()
+    assert [line.partition(":")[0] for line in lines] == [line.partition(":")[0] for line in recorded]
+    assert [len(line) for line in lines] == [len(line) for line in recorded]
+    assert [line.endswith(" kB") for line in lines] == [line.endswith(" kB") for line in recorded]
+    values = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
+    assert values["CommitLimit"] == values["MemTotal"] // 2 + values["SwapTotal"]
+    assert values["DirectMap4k"] + values["DirectMap2M"] == values["MemTotal"]
+
+
+def test_vmstat_has_the_keys_of_a_kernel_in_order() -> None:
+    with Host(ram="64M", proactive="none") as host:
+        assert [line.split()[0] for line in host.read_system("proc/vmstat").splitlines()] == [
+            line.split()[0] for line in golden("proc_vmstat").splitlines()
+        ]
+
+
+def test_swaps_has_the_columns_of_a_kernel() -> None:
+    header = golden("proc_swaps").splitlines()[0]
+    with Host(ram="64M", swap="1G") as host:
+        assert host.read_system("proc/swaps") == f"{header}\n{'/fakecg-swap':<39} file\t\t1048576\t\t0\t\t-2\n"
+        host.swapoff()
+        assert host.read_system("proc/swaps") == header + "\n"
