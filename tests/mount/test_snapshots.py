@@ -52,6 +52,16 @@ def test_writes_are_whole_commands_whatever_their_offset(job: Path) -> None:
     os.close(fd)
 
 
+def test_the_pieces_of_a_writev_are_one_command(job: Path) -> None:
+    fd = os.open(job / "memory.max", os.O_RDWR)
+    assert os.writev(fd, [b"0"] * 30 + [b"2", b"M"]) == 32
+    assert os.pread(fd, 100, 0) == b"2097152\n"
+    assert os.writev(fd, [b"0" * 3000, b"1M".ljust(1096)]) == 4096
+    assert error_of(lambda: os.writev(fd, [b"0" * 3000, b"3M".ljust(1097)])) == "E2BIG"
+    assert os.pread(fd, 100, 0) == b"1048576\n"
+    os.close(fd)
+
+
 def test_4096_bytes_are_taken_and_4097_are_not(job: Path) -> None:
     fd = os.open(job / "memory.max", os.O_WRONLY)
     assert os.write(fd, b"1M".ljust(4096)) == 4096
