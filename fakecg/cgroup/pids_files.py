@@ -1,6 +1,6 @@
 """The pids controller: how many tasks a subtree may have.
 
-Mirrors kernel/cgroup/pids.c. A task counts until it exits; the kernel counts it until it is reaped.
+Mirrors kernel/cgroup/pids.c. A process counts until somebody waited for it; a synthetic one is never left unwaited for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fakecg.cgroup.css import Controller, Css
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cgroup import Cgroup
+    from fakecg.cgroup.hierarchy import Hierarchy
     from fakecg.sched.task import Task
 
 #: Above any possible number of tasks (PID_MAX_LIMIT + 1): ``max``.
@@ -70,6 +71,7 @@ def _write_max(css: PidsCss, data: bytes, _open_file: OpenFile) -> None:
 
 def _show_current(css: PidsCss, _open_file: OpenFile) -> str:
     real_tasks.refresh(css.cgroup.hierarchy)
+    cast(PidsController, css.controller).reap(css.cgroup.hierarchy)
     return f"{css.nr_tasks}\n"
 
 
@@ -110,6 +112,7 @@ class PidsController(Controller):
 
     def __init__(self) -> None:
         self._charged: dict[Task, PidsCss] = {}
+        self._zombies: set[Task] = set()
 
     def css_alloc(self, cgroup: Cgroup, parent: Css | None) -> PidsCss:
         """A state without a limit."""
@@ -123,6 +126,7 @@ class PidsController(Controller):
 
         Source: pids.c:pids_can_fork, pids_event.
         """
+        self.reap(css.cgroup.hierarchy)
         for over in _upward(cast(PidsCss, css)):
             if over.nr_tasks + 1 > over.limit:
                 over.events_local += 1
@@ -142,11 +146,24 @@ class PidsController(Controller):
         self._charged[task] = cast(PidsCss, css)
 
     def exit(self, task: Task, css: Css) -> None:
-        """The task is gone."""
+        """The task is gone, or a zombie that counts on."""
+        if real_tasks.is_unreaped(css.cgroup.hierarchy, task):
+            self._zombies.add(task)
+        else:
+            self._uncharge(task)
+
+    def reap(self, hierarchy: Hierarchy) -> None:
+        """Forget the zombies that were waited for. Source: pids.c:pids_release."""
+        for task in [task for task in self._zombies if not real_tasks.is_unreaped(hierarchy, task)]:
+            self._zombies.discard(task)
+            self._uncharge(task)
+
+    def _uncharge(self, task: Task) -> None:
         before = self._charged.pop(task, None)
         if before is not None:
             before.charge(-1)
 
     def is_dying(self, css: Css) -> bool:
         """Tasks are still counted here."""
+        self.reap(css.cgroup.hierarchy)
         return cast(PidsCss, css).nr_tasks > 0

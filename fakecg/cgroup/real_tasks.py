@@ -63,6 +63,15 @@ def _stop(hierarchy: Hierarchy, task: Task, frozen: bool) -> None:
         hierarchy.task_source.freeze(task.tgid, frozen)
 
 
+def is_unreaped(hierarchy: Hierarchy, task: Task) -> bool:
+    """Whether a real process has ended and nobody waited for it yet."""
+    source = hierarchy.task_source
+    if source is None or not isinstance(task, HostTask) or not task.is_leader:
+        return False
+    info = source.find(task.pid)
+    return info is not None and info.is_zombie
+
+
 def start_following(hierarchy: Hierarchy, leader: Task) -> None:
     """A whole process becomes known, in the root, where it counted as being."""
     source = hierarchy.task_source

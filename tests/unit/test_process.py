@@ -245,3 +245,31 @@ def test_a_move_changes_the_state_of_each_controller_that_differs(tree: Tree) ->
     assert tree.memory.calls == []
     tree.write("/b/cgroup.procs", str(task.pid))
     assert tree.memory.calls == [(f"attach {task.pid}", "/b")]
+
+
+def test_a_zombie_counts_in_pids_until_it_is_waited_for(tree: Tree) -> None:
+    tree.write("/a/cgroup.procs", "100")
+    tree.write("/a/cgroup.procs", "200")
+    assert tree.read("/a/pids.current") == "3\n"
+    tree.real.infos[100] = ThreadInfo(100, 100, "sh", is_zombie=True)
+    tree.real.pending = [ThreadExited(100), ThreadExited(201)]
+    del tree.real.infos[201]
+    assert (tree.read("/a/pids.current"), tree.read("/a/cgroup.procs")) == ("2\n", "200\n"), "threads leave no zombie"
+    tree.write("/a/pids.max", "2")
+    with refuses(errno.EAGAIN):
+        tree.spawn("a")
+    del tree.real.infos[100]
+    tree.spawn("a")
+    assert tree.read("/a/pids.current") == "2\n"
+
+
+def test_a_removed_cgroup_is_dying_while_a_zombie_of_it_is_left(tree: Tree) -> None:
+    tree.write("/a/cgroup.procs", "100")
+    tree.real.infos[100] = ThreadInfo(100, 100, "sh", is_zombie=True)
+    tree.real.pending = [ThreadExited(100)]
+    tree.rmdir("/a")
+    tree.pass_time(1)
+    assert "nr_dying_descendants 1\n" in tree.read("/cgroup.stat")
+    assert "nr_dying_subsys_pids 1\n" in tree.read("/cgroup.stat")
+    del tree.real.infos[100]
+    assert "nr_dying_descendants 0\n" in tree.read("/cgroup.stat")
