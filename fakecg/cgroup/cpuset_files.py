@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from fakecg.abi.bitmap import format_list, parse_list
 from fakecg.abi.errors import InvalidInput, NoSpace, NotSupported
 from fakecg.abi.units import kstrip
+from fakecg.cgroup import real_tasks
 from fakecg.cgroup.cftype import ControlFile, OpenFile, Show, Write
 from fakecg.cgroup.css import Controller, Css
 
@@ -79,7 +80,9 @@ def _validate_change(css: CpusetCss, kind: str, bits: frozenset[int]) -> None:
     if kind == "exclusive":
         if bits and any(_excludes(bits, sibling) for sibling in css.siblings()):
             raise InvalidInput(f"cpuset.cpus.exclusive: {css.cgroup.path()}: taken by a sibling")
-    elif not bits and css.cgroup.is_populated:
+        return
+    real_tasks.refresh(css.cgroup.hierarchy)
+    if not bits and css.cgroup.is_populated:
         raise NoSpace(f"cpuset.{kind}: {css.cgroup.path()} has processes")
 
 
