@@ -1,17 +1,21 @@
 """Removed cgroups and controller states that something still holds.
 
 Mirrors the reference counts of kernel/cgroup/cgroup.c as far as cgroup.stat shows them: a removed state stays as long as its controller
-says so (memory: while anything is charged to it), a removed cgroup as long as one of its states or a removed cgroup below it stays.
+says so (memory: while anything is charged to it), a removed cgroup as long as one of its states or a removed cgroup below it stays. A
+process that ended there and that nobody waited for holds all of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fakecg.cgroup.real_tasks import is_unreaped
+
 if TYPE_CHECKING:
     from fakecg.cgroup.cgroup import Cgroup
     from fakecg.cgroup.css import Css
     from fakecg.sched.clock import Clock
+    from fakecg.sched.task import Task
     from fakecg.sched.timer import TimerQueue
 
 #: What nothing holds is freed after RCU grace periods and work items; measured in tens of milliseconds.
@@ -26,6 +30,7 @@ class Dying:
         self._timers = timers
         self._states: dict[Css, int] = {}
         self._cgroups: dict[Cgroup, int] = {}
+        self._zombies: dict[Task, Cgroup] = {}
         self._scheduled = False
 
     def __len__(self) -> int:
@@ -43,6 +48,12 @@ class Dying:
         for ancestor in cgroup.ancestors():
             ancestor.nr_dying_descendants += 1
         self._cgroups[cgroup] = self._schedule()
+
+    def add_zombie(self, task: Task) -> None:
+        """A real process ended and was not waited for."""
+        if task.cgroup is not None:
+            self._zombies[task] = task.cgroup
+            self._schedule()
 
     def _schedule(self) -> int:
         ready_ns = self._clock.now_ns() + RELEASE_DELAY_NS
@@ -63,9 +74,10 @@ class Dying:
     def release(self) -> None:
         """Let go of what nothing holds any more. Cost: O(removed and held)."""
         now_ns = self._clock.now_ns()
-        held = set()
+        self._zombies = {task: cgroup for task, cgroup in self._zombies.items() if is_unreaped(cgroup.hierarchy, task)}
+        held = set(self._zombies.values())
         for css, ready_ns in list(self._states.items()):
-            if ready_ns > now_ns or css.controller.is_dying(css):
+            if ready_ns > now_ns or css.cgroup in held or css.controller.is_dying(css):
                 held.add(css.cgroup)
                 continue
             del self._states[css]

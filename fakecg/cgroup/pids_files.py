@@ -147,6 +147,7 @@ class PidsController(Controller):
 
     def exit(self, task: Task, css: Css) -> None:
         """The task is gone, or a zombie that counts on."""
+        self.reap(css.cgroup.hierarchy)
         if real_tasks.is_unreaped(css.cgroup.hierarchy, task):
             self._zombies.add(task)
         else:

@@ -106,8 +106,11 @@ def refresh(hierarchy: Hierarchy) -> None:
             if isinstance(task, HostTask):
                 exit_thread(hierarchy, task)
                 leader = task.leader
-                if not leader.threads and hierarchy.tasks.pop(leader.pid, None) is not None and leader.on_exit is not None:
-                    leader.on_exit(leader)
+                if not leader.threads and hierarchy.tasks.pop(leader.pid, None) is not None:
+                    if is_unreaped(hierarchy, leader):
+                        hierarchy.dying.add_zombie(leader)
+                    if leader.on_exit is not None:
+                        leader.on_exit(leader)
 
 
 def _adopt_real(hierarchy: Hierarchy, info: ThreadInfo, leader: Task | None, cgroup: Cgroup) -> None:
