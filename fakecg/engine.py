@@ -15,9 +15,13 @@ from typing import Any, TypeVar
 from fakecg.abi.errors import ControlError, Interrupted
 from fakecg.big_lock import BigLock
 from fakecg.cgroup.cftype import SIGNAL_POINT
+from fakecg.sched.clock import NSEC_PER_SEC, Clock
 
 log = logging.getLogger("fakecg")
 Result = TypeVar("Result")
+
+_RATELIMIT_INTERVAL_NS = 5 * NSEC_PER_SEC
+_RATELIMIT_BURST = 10
 
 
 class Engine:
@@ -27,13 +31,17 @@ class Engine:
         works: kernel threads that have something to do; each gets a step beside every step of other work.
         last_error: reason of the last refusal or failure.
         internal_errors: bugs that were met.
+        clock: the machine's.
     """
+
+    clock: Clock
 
     def __init__(self) -> None:
         self.lock = BigLock()
         self.works: list[Generator[None, None, None]] = []
         self.last_error = ""
         self.internal_errors = 0
+        self._quiet_until_ns = self._nr_said = self._nr_unsaid = 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -47,11 +55,11 @@ class Engine:
                 raise
 
     def drive(self, steps: Generator[Any, None, Result], interrupted: Callable[[], bool] | None = None) -> Result:
-        """Run work to its end, step by step; the lock is held in each step."""
+        """Run work to its end, step by step; the lock is held in each step, but not while ``interrupted`` is asked."""
         try:
             pause = next(steps)
             while True:
-                if pause is SIGNAL_POINT and interrupted is not None and interrupted():
+                if pause is SIGNAL_POINT and interrupted is not None and self.ask(interrupted):
                     pause = steps.throw(Interrupted("a signal came while the write was at work"))
                     continue
                 self._step_works()
@@ -60,6 +68,11 @@ class Engine:
         except StopIteration as stop:
             self.finish_works()
             return stop.value  # type: ignore[no-any-return]
+
+    def ask(self, interrupted: Callable[[], bool]) -> bool:
+        """Whether a signal came; the lock, which is held, is let go for the question, so that it may use the host."""
+        with self.lock.released():
+            return interrupted()
 
     def _step_works(self) -> None:
         """One step of each kernel thread that has something to do."""
@@ -83,6 +96,19 @@ class Engine:
         log.error("internal error: %s", "".join(traceback.format_exception(error)))
 
     def report_io_error(self, message: str) -> None:
-        """A device failed: logged, and kept as the last error."""
+        """A device failed: kept as the last error, and logged unless that happens too often.
+
+        Source: include/linux/ratelimit_types.h: ten messages in five seconds.
+        """
         self.last_error = message
-        log.error("%s", message)
+        now_ns = self.clock.now_ns()
+        if now_ns >= self._quiet_until_ns:
+            if self._nr_unsaid:
+                log.error("%d more failures of devices were not logged", self._nr_unsaid)
+            self._quiet_until_ns = now_ns + _RATELIMIT_INTERVAL_NS
+            self._nr_said = self._nr_unsaid = 0
+        if self._nr_said < _RATELIMIT_BURST:
+            self._nr_said += 1
+            log.error("%s", message)
+        else:
+            self._nr_unsaid += 1

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fakecg import feature_list
-from fakecg.abi.errors import DataLost, UsageError
+from fakecg.abi.errors import DataLost, Interrupted, UsageError
 from fakecg.abi.keyed import parse_flat_keyed
 from fakecg.abi.profile import DEFAULT_PROACTIVE, DEFAULT_PROFILE, Features
 from fakecg.abi.units import PAGE_SIZE, parse_duration, parse_size
@@ -79,8 +79,6 @@ class Host(HostJobs):
         enable_controllers: bool = True,
     ) -> None:
         super().__init__()
-        #: Called between two steps of long work, by the thread that does it, with the lock held: a filesystem lets another thread serve.
-        self.before_resched: Callable[[], None] | None = None
         self.clock: Clock = ManualClock() if clock is None else clock
         self.timers = TimerQueue()
         self.seed = seed
@@ -177,11 +175,14 @@ class Host(HostJobs):
 
     # -- time -------------------------------------------------------------------------------------------------------------------------
 
-    def advance(self, duration: str | float) -> None:
+    def advance(self, duration: str | float, *, interrupted: Callable[[], bool] | None = None) -> None:
         """Move a manual clock; timers on the way run in order, with the clock standing at each one's time.
 
+        Args:
+            interrupted: asked between timers, without the lock; once it is True the clock stays where it is by then.
+
         Raises:
-            UsageError: the clock runs by itself, or not a duration.
+            UsageError: the clock runs by itself, or not a duration. Interrupted: EINTR.
         """
         clock = self.clock
         if not isinstance(clock, ManualClock):
@@ -191,6 +192,8 @@ class Host(HostJobs):
             while (deadline_ns := self.timers.next_deadline_ns) is not None and deadline_ns <= end_ns:
                 clock.jump_to(max(deadline_ns, clock.now_ns()))
                 self._run_due()
+                if interrupted is not None and self.ask(interrupted):
+                    raise Interrupted("a signal came while the clock was moved")
             clock.jump_to(end_ns)
 
     def run_due(self) -> None:

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Arguments:
-    """Words of a command line."""
+    """Words of a command line.
+
+    Attributes:
+        interrupted: tells whether who wrote the line got a signal.
+    """
 
     words: list[str] = field(default_factory=list)
     options: dict[str, str] = field(default_factory=dict)
+    interrupted: Callable[[], bool] = lambda: False
 
     @classmethod
     def parse(cls, line: str, nr_words: int, known: tuple[str, ...]) -> Arguments:

@@ -49,8 +49,11 @@ class Control:
         """Rows this host supports."""
         return [command for command in COMMANDS if not command.needs or hasattr(self.host, command.needs)]
 
-    def run(self, command: ControlCommand, line: str) -> str:
+    def run(self, command: ControlCommand, line: str, interrupted: Callable[[], bool] = lambda: False) -> str:
         """Carry out one command line.
+
+        Args:
+            interrupted: tells whether the writer got a signal.
 
         Raises:
             InvalidInput: no command, or a wrong one (EINVAL).
@@ -61,7 +64,9 @@ class Control:
         log.info("%s %s", command.name, line.strip())
         try:
             takes_anything = not command.words and not command.options
-            return command.run(self, Arguments() if takes_anything else Arguments.parse(line, len(command.words), command.options))
+            arguments = Arguments() if takes_anything else Arguments.parse(line, len(command.words), command.options)
+            arguments.interrupted = interrupted
+            return command.run(self, arguments)
         except UsageError as error:
             raise InvalidInput(f"{command.name}: {error}") from error
 
@@ -123,7 +128,7 @@ def _kill(control: Control, arguments: Arguments) -> str:
 
 
 def _advance(control: Control, arguments: Arguments) -> str:
-    control.host.advance(arguments.words[0])
+    control.host.advance(arguments.words[0], interrupted=arguments.interrupted)
     return _clock(control)
 
 
@@ -144,7 +149,7 @@ def _inject(control: Control, arguments: Arguments) -> str:
 
 
 def _clear(control: Control, arguments: Arguments) -> str:
-    control.faults.rules.clear()
+    control.faults.clear()
     clear_swap(control.host)
     return ""
 

@@ -145,7 +145,7 @@ class CommandHandle(Handle):
         self._begin = None
         self._answer = b""
         try:
-            self._answer = encode(self._control.run(self._command, data.decode("utf-8", "surrogateescape")))
+            self._answer = encode(self._control.run(self._command, data.decode("utf-8", "surrogateescape"), interrupted))
         except Exception as error:
             self._answer = encode(f"{getattr(error, 'reason', error)}\n")
             raise
