@@ -7,6 +7,7 @@ the devices themselves.
 from __future__ import annotations
 
 import errno
+import threading
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -90,10 +91,11 @@ def _check_count(count: int | None) -> None:
 
 
 class Faults:
-    """The rules in force. False while there are none, so that an operation pays one test."""
+    """The rules in force. False while there are none, so that an operation pays one test. May be used by several threads."""
 
     def __init__(self) -> None:
         self.rules: list[Rule] = []
+        self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self.rules)
@@ -115,7 +117,8 @@ class Faults:
         if answer != BUG and answer not in errno.errorcode.values():
             raise UsageError(f"unknown errno {answer!r} (an errno's name, for example EAGAIN, or {BUG})")
         _check_count(count)
-        self.rules.append(Rule(operation, pattern, answer, count))
+        with self._lock:
+            self.rules.append(Rule(operation, pattern, answer, count))
 
     def check(self, operation: str, path: str) -> None:
         """Raise what the first matching rule says.
@@ -124,15 +127,27 @@ class Faults:
             ControlError: with the rule's errno.
             InjectedBug: the rule asks for a bug.
         """
-        for rule in self.rules:
-            if rule.operation != operation or not fnmatchcase(path, rule.pattern):
-                continue
-            if rule.left is not None:
-                rule.left -= 1
-                if not rule.left:
-                    self.rules.remove(rule)
-            if rule.answer == BUG:
-                raise InjectedBug(f"injected into {operation} of {path}")
-            error = ControlError(f"injected into {operation} of {path}")
-            error.errno = error.code = getattr(errno, rule.answer)
-            raise error
+        rule = self._take(operation, path)
+        if rule is None:
+            return
+        if rule.answer == BUG:
+            raise InjectedBug(f"injected into {operation} of {path}")
+        error = ControlError(f"injected into {operation} of {path}")
+        error.errno = error.code = getattr(errno, rule.answer)
+        raise error
+
+    def _take(self, operation: str, path: str) -> Rule | None:
+        with self._lock:
+            for rule in self.rules:
+                if rule.operation == operation and fnmatchcase(path, rule.pattern):
+                    if rule.left is not None:
+                        rule.left -= 1
+                        if not rule.left:
+                            self.rules.remove(rule)
+                    return rule
+        return None
+
+    def clear(self) -> None:
+        """Drop all rules."""
+        with self._lock:
+            self.rules.clear()
