@@ -48,6 +48,7 @@ class Callbacks:
 
     Attributes:
         may_block: called by a request that may take long, see serve.Server.
+        is_stopping: whether the mount is about to go, which ends long writes as a signal does.
     """
 
     def __init__(self, operations: Operations, library: Any, binding: ModuleType | Any) -> None:
@@ -59,6 +60,7 @@ class Callbacks:
         self._file_info = binding.fuse_file_info
         self._fh_offset = binding.fuse_file_info.fh.offset
         self.may_block: Callable[[], None] = lambda: None
+        self.is_stopping: Callable[[], bool] = lambda: False
         self._owner = Mounter()
 
     def function(self, name: str) -> Callable[..., None]:
@@ -184,11 +186,11 @@ class Callbacks:
         self._quick.fuse_reply_buf(req, data, len(data))
 
     def _write(self, req: int, node_id: int, buffer: int, size: int, offset: int, file_info: int) -> None:
-        may_block, is_interrupted = self.may_block, self._quick.fuse_req_interrupted
+        may_block, is_interrupted, is_stopping = self.may_block, self._quick.fuse_req_interrupted, self.is_stopping
 
         def interrupted() -> bool:
             may_block()
-            return bool(is_interrupted(req))
+            return bool(is_interrupted(req)) or is_stopping()
 
         number = self._handle_number(file_info)
         taken = self._operations.write(number, ctypes.string_at(buffer, size), self._caller(req), interrupted)

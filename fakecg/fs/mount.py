@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +25,7 @@ from fakecg.fs.names import CONTROL_DIR
 from fakecg.fs.notify import Notifier
 from fakecg.fs.operations import Operations
 from fakecg.fs.serve import Server
-from fakecg.host_tasks import follow_real_processes
+from fakecg.host_tasks import HostTasks, follow_real_processes
 
 if TYPE_CHECKING:
     from fakecg.host import Host
@@ -34,6 +34,8 @@ log = logging.getLogger(LOGGER_NAME)
 
 #: How often timers of a running clock are looked at.
 TICK_S = 0.01
+#: Of the names of temporary mount points.
+TEMPORARY_PREFIX = "fakecg-"
 #: A busy thread gives the interpreter to one that waits for it after this time, the default being 5 ms: readers meet long writes here.
 SWITCH_INTERVAL_S = 0.0005
 
@@ -71,27 +73,38 @@ class Mounted:
     """A mounted host, served by threads of this process.
 
     Raises:
-        UsageError: as mountpoint.prepare and FuseMount.
+        UsageError: as mountpoint.prepare and FuseMount. OSError: no descriptors are left, for example. Nothing stays mounted then.
     """
 
     def __init__(self, host: Host, mount_point: str, options: MountOptions, log_text: Callable[[], str] = str) -> None:
         self.path = Path(mountpoint.prepare(mount_point, replace=options.replace, nonempty=options.nonempty))
         self._host = host
-        self._operations = Operations(host, layout=options.layout, log_text=log_text)
-        encoded = os.fsencode(self.path)
-        self._fuse = FuseMount(self._operations, encoded, options.library_options, nonempty=options.nonempty)
-        self.server = Server(self._fuse)
-        self._fuse.callbacks.may_block = host.before_resched = self.server.may_block
-        self.server.start()
-        tree = os.path.join(encoded, self._operations.layout.tree_path.encode()) if self._operations.layout.tree_path else encoded
-        self._notifier = Notifier(self._operations, tree)
-        self._notifier.start()
-        self._real_tasks = follow_real_processes(host) if host.hierarchy.task_source is None else None
+        self._nobody_serves = True
         self._stop_ticking = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="fakecg-tick", daemon=True)
-        clock = host.clock
-        if clock.real_delay_ns(clock.now_ns() + 1_000_000_000) is not None:
-            self._ticker.start()
+        with ExitStack() as undo:
+            if host.hierarchy.task_source is None:
+                undo.callback(self._unfollow, follow_real_processes(host))
+            operations = Operations(host, layout=options.layout, log_text=log_text)
+            undo.callback(operations.close)
+            encoded = os.fsencode(self.path)
+            self._fuse = FuseMount(operations, encoded, options.library_options, nonempty=options.nonempty)
+            undo.callback(self._unmount)
+            self.server = Server(self._fuse)
+            self._fuse.callbacks.may_block = self.server.may_block
+            self._fuse.callbacks.is_stopping = self.server.stopped.is_set
+            self.server.start()
+            undo.callback(self._stop_serving)
+            tree = os.path.join(encoded, operations.layout.tree_path.encode()) if operations.layout.tree_path else encoded
+            notifier = Notifier(operations, tree)
+            notifier.start()
+            undo.callback(notifier.stop)
+            clock = host.clock
+            if clock.real_delay_ns(clock.now_ns() + 1_000_000_000) is not None:
+                ticker = threading.Thread(target=self._tick, name="fakecg-tick", daemon=True)
+                ticker.start()
+                undo.callback(ticker.join)
+                undo.callback(self._stop_ticking.set)
+            self._undo = undo.pop_all()
 
     def _tick(self) -> None:
         pause_s = TICK_S
@@ -105,19 +118,24 @@ class Mounted:
 
     def close(self) -> None:
         """Unmount and end all threads; the host lives on."""
-        self._stop_ticking.set()
-        if self._ticker.is_alive():
-            self._ticker.join()
-        self._notifier.stop()
-        self._host.before_resched = None
-        self.server.stop()
-        self._fuse.unmount()
+        self._undo.close()
+
+    def _stop_serving(self) -> None:
+        self._nobody_serves = self.server.stop()
         self.server.close()
-        self._operations.close()
-        if self._real_tasks is not None:
-            with self._host.lock:
-                self._host.hierarchy.task_source = None
-            self._real_tasks.close()
+
+    def _unmount(self) -> None:
+        if self._nobody_serves:
+            self._fuse.unmount()
+        else:
+            # The thread will answer through the library when it is done, so that cannot be taken down.
+            log.warning("unmounted while a request was still at work")
+            mountpoint.abort(str(self.path))
+
+    def _unfollow(self, real_tasks: HostTasks) -> None:
+        with self._host.lock:
+            self._host.hierarchy.task_source = None
+        real_tasks.close()
 
 
 @contextmanager
@@ -125,7 +143,7 @@ def mounted(host: Host, mount_point: str | os.PathLike[str] | None = None, **opt
     """Mount a host for the length of a ``with`` block, served by threads of this process.
 
     Args:
-        mount_point: an empty directory; a temporary one by default.
+        mount_point: an empty directory; a temporary one by default, and those that killed processes have left mounted are removed then.
         options: as MountOptions.
 
     Yields:
@@ -134,7 +152,9 @@ def mounted(host: Host, mount_point: str | os.PathLike[str] | None = None, **opt
     Raises:
         UsageError: FUSE is missing, or the mount point does not do.
     """
-    with _no_vfork(), tempfile.TemporaryDirectory(prefix="fakecg-") as directory:
+    if mount_point is None:
+        mountpoint.sweep(tempfile.gettempdir(), TEMPORARY_PREFIX)
+    with _no_vfork(), tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as directory:
         mount = Mounted(host, directory if mount_point is None else os.fspath(mount_point), MountOptions(**options))
         try:
             yield mount.path
@@ -164,7 +184,7 @@ def set_up_log(options: MountOptions, *, to_stderr: bool) -> LogRing:
     handlers: list[logging.Handler] = [ring]
     if options.log_file is not None:
         try:
-            handlers.append(logging.FileHandler(options.log_file))
+            handlers.append(logging.FileHandler(options.log_file, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise UsageError(f"--log-file {options.log_file}: {error.strerror}", 1) from error
     if to_stderr:

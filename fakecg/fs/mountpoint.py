@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -19,6 +20,7 @@ EXIT_USAGE = 2
 EXIT_BUSY = 3
 EXIT_STALE = 4
 
+MNT_FORCE = 1
 MNT_DETACH = 2
 #: For so long after a change the server itself may have the changed file open, to tell inotify.
 _OWN_USE_S = 0.5
@@ -129,6 +131,31 @@ def detach(mount_point: str) -> None:
         _unmount(mount_point, lazy=True)
     except OSError as error:
         raise UsageError(f"cannot unmount {mount_point}: {error.strerror}", EXIT_FAILURE) from None
+
+
+def abort(mount_point: str) -> None:
+    """Unmount a mount of ours that is not served any more, in use or not; who waits for an answer gets ECONNABORTED if we are root.
+
+    Source: fs/namespace.c:do_umount, fs/fuse/inode.c:fuse_umount_begin.
+
+    Raises:
+        UsageError: not allowed (exit code 1).
+    """
+    with contextlib.suppress(OSError):
+        _umount(mount_point, MNT_FORCE | MNT_DETACH)
+        return
+    detach(mount_point)
+
+
+def sweep(directory: str, prefix: str) -> None:
+    """Unmount and remove what processes that were killed have left: stale mounts of ours on directories of this name in a directory."""
+    directory = os.path.realpath(directory)
+    for entry in mount_table():
+        parent, name = os.path.split(entry.mount_point)
+        if entry.source == FS_SOURCE and parent == directory and name.startswith(prefix) and is_stale(entry.mount_point):
+            with contextlib.suppress(UsageError, OSError):  # somebody else's, or another process was faster
+                detach(entry.mount_point)
+                os.rmdir(entry.mount_point)
 
 
 def server_pid(mount_point: str) -> int | None:

@@ -15,7 +15,7 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Protocol
 
 from fakecg.fs.logring import LOGGER_NAME
@@ -25,6 +25,8 @@ log = logging.getLogger(LOGGER_NAME)
 #: How long the leader looks for the next request before it sleeps.
 SPIN_NS = 30_000
 MAX_RESTING = 4
+#: How long stop waits for requests that are being answered.
+STOP_WAIT_S = 5
 
 
 class Channel(Protocol):
@@ -61,12 +63,14 @@ class Server:
         with self._lock:
             self._appoint()
 
-    def stop(self) -> None:
-        """End after the requests that are being answered; waits for the threads, but not for one that is stuck."""
+    def stop(self) -> bool:
+        """End after the requests that are being answered; waits for the threads. False if one is still at work after a while."""
         self.end()
+        deadline_s = monotonic() + STOP_WAIT_S
         for worker in list(self._workers):
             if worker.ident != threading.get_ident():
-                worker.join(timeout=5)
+                worker.join(timeout=max(0, deadline_s - monotonic()))
+        return not any(worker.is_alive() for worker in self._workers)
 
     def close(self) -> None:
         """Free the descriptor; after stop."""
@@ -85,10 +89,17 @@ class Server:
             self._leader = worker.ident
             worker.turn.set()
             return
-        self._leader = None  # the new thread takes the seat
+        leader, self._leader = self._leader, None  # the new thread takes the seat
         worker = _Worker(self)
         self._workers.add(worker)
-        worker.start()
+        try:
+            worker.start()
+        except RuntimeError as error:
+            self._workers.discard(worker)
+            if leader is None:
+                raise
+            self._leader = leader  # it goes on when it is done, and others wait until then
+            log.info("no thread to serve others meanwhile: %s", error)
 
     def end(self) -> None:
         """Let all threads finish what they are at; does not wait."""
