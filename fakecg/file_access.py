@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -130,7 +131,7 @@ class FileAccess(Engine):
 
     def read(self, cgroup: Cgroup, name: str) -> str:
         """A file's text, opened and closed for this."""
-        open_file = self.open_file(cgroup, name.encode(), ROOT_CALLER)
+        open_file = self.open_file(cgroup, os.fsencode(name), ROOT_CALLER)
         try:
             return self.show(open_file).decode()
         finally:
@@ -139,7 +140,7 @@ class FileAccess(Engine):
     def write_text(self, cgroup: Cgroup, name: str, value: str | bytes | int, interrupted: Callable[[], bool] | None = None) -> None:
         """One write to a file, opened and closed for this; arguments and errors as write."""
         data = value if isinstance(value, bytes) else str(value).encode()
-        open_file = self.open_file(cgroup, name.encode(), ROOT_CALLER)
+        open_file = self.open_file(cgroup, os.fsencode(name), ROOT_CALLER)
         try:
             self.write(open_file, data, interrupted=interrupted)
         finally:

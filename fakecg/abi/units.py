@@ -6,6 +6,7 @@ durations. Every parser of an interface file takes the bytes of one write as the
 
 from __future__ import annotations
 
+import math
 import re
 
 from fakecg.abi.errors import InvalidInput, OutOfRange, UsageError
@@ -277,8 +278,8 @@ def parse_duration(duration: str | float) -> int:
         UsageError: not a duration.
     """
     if isinstance(duration, (int, float)):
-        if not duration >= 0:
-            raise UsageError(f"not a duration: {duration} (negative)")
+        if not 0 <= duration < math.inf:
+            raise UsageError(f"not a duration: {duration} (negative or endless)")
         return round(duration * 10**9)
     match = _DURATION.fullmatch(duration)
     if match is None:

@@ -7,6 +7,7 @@ import ctypes
 import mmap
 from functools import cache
 
+from fakecg.abi.errors import UsageError
 from fakecg.abi.units import PAGE_SIZE
 
 #: Not in the mmap module; the same number on every Linux architecture but a few that never ran Python 3.11.
@@ -15,8 +16,15 @@ _MADV_POPULATE_WRITE = 23
 
 
 def new_arena(nr_pages: int) -> mmap.mmap:
-    """A private mapping of at least one page, all zeroes, not reserved."""
-    return mmap.mmap(-1, max(1, nr_pages) * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    """A private mapping of at least one page, all zeroes, not reserved.
+
+    Raises:
+        UsageError: this machine has no room for it in a process (exit code 1).
+    """
+    try:
+        return mmap.mmap(-1, max(1, nr_pages) * PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"no address space for {nr_pages * PAGE_SIZE} bytes of memory: {getattr(error, 'strerror', error)}", 1) from None
 
 
 def populate(arena: mmap.mmap, first_page: int, nr_pages: int) -> None:

@@ -156,3 +156,13 @@ def test_the_memory_of_a_real_process_ends_with_it() -> None:
         assert job["memory.current"] == "0"
         assert host.tasks() == []
         assert source.killed == []
+
+
+def test_more_memory_than_an_address_space_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="no address space"):
+        Host(ram="1E")
+
+
+def test_a_file_name_that_is_not_text_is_no_file() -> None:
+    with Host(ram="64M") as host, pytest.raises(FileNotFoundError):
+        host.root["\udcff"]

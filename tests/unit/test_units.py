@@ -207,3 +207,9 @@ def test_parse_duration(duration: str | float, ns: int) -> None:
 def test_parse_duration_refuses(duration: str | float) -> None:
     with pytest.raises(UsageError):
         units.parse_duration(duration)
+
+
+def test_an_endless_duration_is_refused() -> None:
+    for duration in (float("inf"), float("nan"), -1.0):
+        with pytest.raises(UsageError, match="not a duration"):
+            units.parse_duration(duration)
