@@ -41,6 +41,9 @@ from fakecg.sched.timer import TimerQueue
 
 log = logging.getLogger("fakecg")
 
+#: How many pages verify looks at before it lets others in.
+_VERIFY_PAGES = 256
+
 
 class Host(HostJobs):
     """An emulated machine with its cgroup tree.
@@ -282,12 +285,18 @@ class Host(HostJobs):
     def verify(self) -> int:
         """Compare every page that was ever touched with what it must contain, wherever it is now; returns how many were checked.
 
+        Others are let in between two batches, so what changes meanwhile is seen before or after.
+
         Raises:
             DataLost: a page differs, or cannot be read.
         """
+        spaces = self.machine.spaces
+        nr_checked = 0
         with self.locked():
-            nr_checked = 0
             for pid, job in list(self.jobs.items()):
                 for space in job.spaces:
-                    nr_checked += self.machine.spaces.verify(space, f"task {pid}")
-            return nr_checked
+                    for start in range(0, space.nr_pages, _VERIFY_PAGES):
+                        if spaces.by_number[space.number] is space:  # it may have gone meanwhile
+                            nr_checked += spaces.verify(space, f"task {pid}", start, start + _VERIFY_PAGES)
+                        self.lock.cond_resched()
+        return nr_checked

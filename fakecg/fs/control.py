@@ -38,12 +38,14 @@ class Control:
     Attributes:
         faults: rules that make operations fail on demand.
         log_text: gives the last lines of the log.
+        may_block: called before a report is made, which may take long, see serve.Server.
     """
 
     def __init__(self, host: Host, log_text: Callable[[], str]) -> None:
         self.host = host
         self.faults = Faults()
         self.log_text = log_text
+        self.may_block: Callable[[], None] = lambda: None
 
     def commands(self) -> list[ControlCommand]:
         """Rows this host supports."""
@@ -72,7 +74,10 @@ class Control:
 
     def report(self, command: ControlCommand) -> str:
         """What reading the file gives."""
-        return f"usage: {command.usage}\n" if command.report is None else command.report(self)
+        if command.report is None:
+            return f"usage: {command.usage}\n"
+        self.may_block()
+        return command.report(self)
 
 
 def _number(text: str, what: str) -> int:

@@ -90,7 +90,7 @@ class Mounted:
             self._fuse = FuseMount(operations, encoded, options.library_options, nonempty=options.nonempty)
             undo.callback(self._unmount)
             self.server = Server(self._fuse)
-            self._fuse.callbacks.may_block = self.server.may_block
+            self._fuse.callbacks.may_block = operations.control.may_block = self.server.may_block
             self._fuse.callbacks.is_stopping = self.server.stopped.is_set
             self.server.start()
             undo.callback(self._stop_serving)

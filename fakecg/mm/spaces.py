@@ -32,8 +32,8 @@ class AddressSpaces:
         self.machine = machine
         self.by_number: list[SyntheticAddressSpace | None] = [None]
 
-    def verify(self, space: SyntheticAddressSpace, owner: str) -> int:
-        """Compare a space's pages with what they must contain, without disturbing them; returns how many were compared.
+    def verify(self, space: SyntheticAddressSpace, owner: str, start: int = 0, stop: int | None = None) -> int:
+        """Compare pages of a space with what they must contain, without disturbing them; returns how many were compared.
 
         Raises:
             DataLost: a page differs or cannot be read.
@@ -41,7 +41,7 @@ class AddressSpaces:
         machine = self.machine
         table, swap, zswap = machine.table, machine.swap, machine.zswap
         nr_checked = 0
-        for page in range(space.base, space.base + space.nr_pages):
+        for page in range(space.base + start, space.base + min(space.nr_pages, space.nr_pages if stop is None else stop)):
             slot = table.slot[page]
             if table.flags[page] & RESIDENT:
                 data, where = bytes(space.contents((page,))[0]), "memory"

@@ -79,6 +79,18 @@ def test_a_request_that_does_not_end_does_not_keep_the_mount(monkeypatch: pytest
             assert not thread.is_alive()
 
 
+def test_others_are_served_while_a_report_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    with Host(ram="64M") as host:
+        monkeypatch.setattr(host, "verify", lambda: int(go_on.wait(timeout=30)))
+        with mounted(host) as path:
+            reader = client("print(open(sys.argv[1]).read())", path / ".fakecg" / "verify")
+            other = client("print(open(sys.argv[1]).read())", path / "memory.stat")
+            assert other.communicate(timeout=20)[0].startswith("anon 0\n")
+            go_on.set()
+            assert reader.communicate(timeout=30)[0] == "1\n\n"
+
+
 def test_a_mount_that_cannot_be_set_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_descriptors(notifier: Notifier) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

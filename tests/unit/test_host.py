@@ -158,6 +158,21 @@ def test_the_memory_of_a_real_process_ends_with_it() -> None:
         assert source.killed == []
 
 
+def test_verify_lets_others_in_and_bears_that_a_task_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Host(ram="64M") as host:
+        host.mkdir("job")
+        tasks = [host.spawn("/job", size="8M") for _ in range(2)]
+
+        def others_come_in() -> None:
+            if tasks:
+                with host.lock.released():
+                    host.kill(tasks.pop().pid)
+
+        monkeypatch.setattr(host.lock, "cond_resched", others_come_in)
+        # A batch of the first one had been looked at when the last was killed, and another one when the first was.
+        assert host.verify() == 512
+
+
 def test_more_memory_than_an_address_space_has_is_refused() -> None:
     with pytest.raises(UsageError, match="no address space"):
         Host(ram="1E")
