@@ -141,12 +141,6 @@ class IsADirectory(ControlError, IsADirectoryError):
     code = errno.EISDIR
 
 
-class BadDescriptor(ControlError):
-    """An open mode that does not allow the operation."""
-
-    code = errno.EBADF
-
-
 class NoData(ControlError):
     """An extended attribute that is not set."""
 

@@ -21,7 +21,7 @@ import lz4.block
 from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
 from fakecg.abi.units import PAGE_SIZE
-from fakecg.mm.links import LinkedList, Links
+from fakecg.mm.links import Links
 from fakecg.mm.lz4_kernel import compress_all
 from fakecg.mm.page_table import column
 from fakecg.mm.zsmalloc import ZsPool
@@ -315,11 +315,6 @@ class Zswap:
         else:
             for slot in slots:
                 length_of[slot] = 0
-
-    def lru_of(self, slot: int) -> LinkedList:
-        """The list an entry stands on."""
-        node = self.machine.table.node[self.machine.swap.page[slot]]
-        return self.owner_memcg(slot).zswap_lrus[node]
 
     # -- cgroup removal ---------------------------------------------------------------------------------------------------------------
 
