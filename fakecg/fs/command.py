@@ -60,7 +60,7 @@ class ControlCommand:
         options: names of its options.
         run: carries a command out and returns the answer; None for a report.
         report: what reading gives; None for a command without one.
-        needs: a method the host has to have.
+        takes_long: others are served while the report is made.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ControlCommand:
     options: tuple[str, ...] = ()
     run: Callable[[Control, Arguments], str] | None = None
     report: Callable[[Control], str] | None = None
-    needs: str = ""
+    takes_long: bool = False
 
     @property
     def mode(self) -> int:

@@ -38,7 +38,7 @@ class Control:
     Attributes:
         faults: rules that make operations fail on demand.
         log_text: gives the last lines of the log.
-        may_block: called before a report is made, which may take long, see serve.Server.
+        may_block: called before a report that takes long is made, see serve.Server.
     """
 
     def __init__(self, host: Host, log_text: Callable[[], str]) -> None:
@@ -46,10 +46,6 @@ class Control:
         self.faults = Faults()
         self.log_text = log_text
         self.may_block: Callable[[], None] = lambda: None
-
-    def commands(self) -> list[ControlCommand]:
-        """Rows this host supports."""
-        return [command for command in COMMANDS if not command.needs or hasattr(self.host, command.needs)]
 
     def run(self, command: ControlCommand, line: str, interrupted: Callable[[], bool] = lambda: False) -> str:
         """Carry out one command line.
@@ -76,7 +72,8 @@ class Control:
         """What reading the file gives."""
         if command.report is None:
             return f"usage: {command.usage}\n"
-        self.may_block()
+        if command.takes_long:
+            self.may_block()
         return command.report(self)
 
 
@@ -187,12 +184,11 @@ def _age(control: Control, arguments: Arguments) -> str:
 
 
 def _verify(control: Control) -> str:
-    host: Any = control.host
-    return f"{host.verify()}\n"
+    return f"{control.host.verify()}\n"
 
 
 def _help(control: Control) -> str:
-    return "".join(f"{row.name:12}{row.summary}{f' Write: {row.usage}' if row.run else ''}\n" for row in control.commands())
+    return "".join(f"{row.name:12}{row.summary}{f' Write: {row.usage}' if row.run else ''}\n" for row in COMMANDS)
 
 
 #: The files of .fakecg; a new one is a new row.
@@ -207,7 +203,7 @@ COMMANDS: tuple[ControlCommand, ...] = (
         options=("size", "content", "access", "cache", "name", "node", "pid"),
         run=_spawn,
     ),
-    ControlCommand(name="ps", summary="Tasks and where their memory is.", report=_ps),
+    ControlCommand(name="ps", summary="Tasks and where their memory is.", report=_ps, takes_long=True),
     ControlCommand(name="kill", summary="Kill a task.", words=("PID",), run=_kill),
     ControlCommand(name="advance", summary="Move a manual clock; answers the new time.", words=("DURATION",), run=_advance),
     ControlCommand(name="clock", summary="Emulated boottime in seconds.", report=_clock),
@@ -223,7 +219,7 @@ COMMANDS: tuple[ControlCommand, ...] = (
         summary="Every file and key: exact, simplified, zero or absent.",
         report=lambda control: control.host.features_report(),
     ),
-    ControlCommand(name="verify", summary="Check the bytes of every page; gives the number checked.", report=_verify, needs="verify"),
+    ControlCommand(name="verify", summary="Check the bytes of every page; gives the number checked.", report=_verify, takes_long=True),
     ControlCommand(name="last_error", summary="Reason of the last refusal.", report=_last_error),
     ControlCommand(name="log", summary="Last lines of the log.", report=lambda control: control.log_text()),
     ControlCommand(

@@ -11,13 +11,13 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import UsageError
+from fakecg.fs.control import COMMANDS
 from fakecg.fs.names import CONTROL_DIR, LAYOUTS, TREE_PATH
 from fakecg.fs.nodes import FIRST_STATIC_INO, CommandFile, Node, StaticDir, SystemFile
 
 if TYPE_CHECKING:
     from fakecg.cgroup.cftype import ControlFile
     from fakecg.cgroup.cgroup import Cgroup
-    from fakecg.fs.control import Control
 
 CONTROL_DIR_NAME = CONTROL_DIR.encode()
 
@@ -31,13 +31,13 @@ class Layout:
         tree_path: where the tree's root is, relative to the mount's root; empty in layout ``cgroup``.
     """
 
-    def __init__(self, name: str, tree: Cgroup, control: Control, system_files: dict[str, ControlFile]) -> None:
+    def __init__(self, name: str, tree: Cgroup, system_files: dict[str, ControlFile]) -> None:
         if name not in LAYOUTS:
             raise UsageError(f"unknown layout {name!r} (known: {', '.join(LAYOUTS)})")
         self._inos = count(FIRST_STATIC_INO)
         self._tree = tree
         self.control_dir = self._directory()
-        for command in control.commands():
+        for command in COMMANDS:
             self.control_dir.entries[command.name.encode()] = CommandFile(next(self._inos), command)
         self._add_system_files(self.control_dir, system_files)
         self.root: Node = tree

@@ -73,7 +73,7 @@ class Operations:
     def __init__(self, host: Host, *, layout: str = "cgroup", log_text: Callable[[], str] = str) -> None:
         self.host = host
         self.control = Control(host, log_text)
-        self.layout = Layout(layout, host.hierarchy.root, self.control, host.system_files)
+        self.layout = Layout(layout, host.hierarchy.root, host.system_files)
         self.root = self.layout.root
         self.transport: Transport | None = None
         self.notifier_tid = 0
