@@ -61,9 +61,17 @@ def examine() -> Iterator[Finding]:
     yield _statfs()
     for entry in mountpoint.mount_table():
         if entry.source == FS_SOURCE:
-            stale = mountpoint.is_stale(entry.mount_point)
-            found = "stale: its server is gone" if stale else f"served by process {mountpoint.server_pid(entry.mount_point)}"
-            yield Finding(f"mount {entry.mount_point}", not stale, found, f"fakecg umount {entry.mount_point}")
+            yield _mount(entry.mount_point)
+
+
+def _mount(mount_point: str) -> Finding:
+    what = f"mount {mount_point}"
+    if mountpoint.is_stale(mount_point):
+        return Finding(what, False, "stale: its server is gone", f"fakecg umount {mount_point}")
+    pid = mountpoint.server_pid(mount_point)
+    if pid is None:
+        return Finding(what, False, "its server does not answer", f"fakecg umount --lazy {mount_point}")
+    return Finding(what, True, f"served by process {pid}")
 
 
 def _device() -> Finding:

@@ -79,6 +79,7 @@ def _init(command: list[str], mount_point: str, start: Callable[[str], int]) -> 
     code = 1
     server = None
     try:
+        namespace.die_with_parent()
         namespace.enter_process_namespace()
         server = start(mount_point)
         namespace.place_tree(mount_point)

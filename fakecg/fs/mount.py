@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -214,6 +215,8 @@ def serve(
         UsageError: as Mounted.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # Every real process in the tree takes a descriptor.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     ring = set_up_log(options, to_stderr=to_stderr)
     wakeup_read, wakeup_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wakeup_write)

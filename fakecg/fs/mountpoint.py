@@ -9,8 +9,12 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from fakecg.abi.errors import UsageError
 from fakecg.fs.names import CONTROL_DIR, FS_SOURCE
@@ -24,6 +28,10 @@ MNT_FORCE = 1
 MNT_DETACH = 2
 #: For so long after a change the server itself may have the changed file open, to tell inotify.
 _OWN_USE_S = 0.5
+#: A server that says nothing for so long is taken for one that never will.
+ANSWER_WAIT_S = 3.0
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,25 @@ def _canonical(mount_point: str) -> str:
 
 
 def is_stale(mount_point: str) -> bool:
-    """Whether the server of the mount is gone."""
-    try:
-        os.statvfs(mount_point)  # stat may be answered from what the kernel remembers
-    except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
+    """Whether the server of the mount is gone; one that does not answer is not."""
+
+    def ask() -> bool:
+        try:
+            os.statvfs(mount_point)  # stat may be answered from what the kernel remembers
+        except OSError as error:
+            return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+        return False
+
+    return bool(_wait_for_answer(ask))
+
+
+def _wait_for_answer(ask: Callable[[], Answer]) -> Answer | None:
+    """What a server says; None if it says nothing for long, being stopped for example. Who asks it could not even be interrupted."""
+    answers: SimpleQueue[Answer] = SimpleQueue()
+    threading.Thread(target=lambda: answers.put(ask()), name="fakecg-ask", daemon=True).start()
+    with contextlib.suppress(Empty):
+        return answers.get(timeout=ANSWER_WAIT_S)
+    return None
 
 
 def prepare(mount_point: str, *, replace: bool = False, nonempty: bool = False) -> str:
@@ -160,11 +181,15 @@ def sweep(directory: str, prefix: str) -> None:
 
 def server_pid(mount_point: str) -> int | None:
     """Process that serves a mount of ours; None if it does not answer."""
-    try:
-        with open(os.path.join(mount_point, CONTROL_DIR, "pid"), encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
+
+    def ask() -> int | None:
+        try:
+            with open(os.path.join(mount_point, CONTROL_DIR, "pid"), encoding="ascii") as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            return None
+
+    return _wait_for_answer(ask)
 
 
 def unmount(mount_point: str, *, lazy: bool = False, wait_s: float = 10) -> None:
@@ -178,7 +203,7 @@ def unmount(mount_point: str, *, lazy: bool = False, wait_s: float = 10) -> None
         raise UsageError(f"nothing is mounted on {mount_point}", EXIT_FAILURE)
     if entry.source != FS_SOURCE:
         raise UsageError(f"{mount_point} is not ours: {entry.source} ({entry.fs_type}) is mounted there", EXIT_FAILURE)
-    pid = server_pid(mount_point)
+    pid = None if lazy else server_pid(mount_point)
     patient_until = time.monotonic() + _OWN_USE_S
     while True:
         try:
@@ -191,7 +216,7 @@ def unmount(mount_point: str, *, lazy: bool = False, wait_s: float = 10) -> None
                 raise UsageError(f"{mount_point} is in use: close its files and leave its directories, or --lazy", EXIT_BUSY) from None
         time.sleep(0.02)
     deadline = time.monotonic() + wait_s
-    while pid is not None and is_running(pid) and time.monotonic() < deadline and not lazy:
+    while pid is not None and is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ CLONE_NEWPID = 0x20000000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 
+_PR_SET_PDEATHSIG = 1
 _AT_FDCWD = -100
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429  # the same numbers on every architecture
 _OPEN_TREE_CLONE = 1
@@ -91,6 +93,11 @@ def place_tree(mount_point: str) -> None:
         bind(mount_point, CGROUP_DIR)
     except OSError as error:
         raise UsageError(f"cannot show the tree at {CGROUP_DIR}: {error.strerror}", 1) from None
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that made it ends in any way; raises OSError."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
 def enter_process_namespace() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mounting import fakecg, server
+from mounting import FAKECG, fakecg, server
 
-from fakecg.fs.mountpoint import find_mount
+from fakecg.fs.mountpoint import find_mount, server_pid
 from fakecg.fs.names import FS_SOURCE
 
 TOP = Path(__file__).parents[2]
@@ -200,3 +200,26 @@ def test_a_notice_does_not_keep_a_mount_busy(tmp_path: Path) -> None:
     (tmp_path / "job" / "cgroup.kill").write_text("1")
     result = fakecg("umount", tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_command_does_not_outlive_a_killed_run() -> None:
+    command = [*FAKECG, "run", "--ram", "64M", "--", "sh", "-c", "echo ready; exec sleep 100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run_process:
+        assert run_process.stdout is not None
+        assert run_process.stdout.readline() == "ready\n"
+        run_process.kill()
+        # The end of the file comes when nobody has it open any more.
+        assert run_process.communicate(timeout=20)[0] == ""
+
+
+def test_a_server_may_open_as_many_files_as_its_user_may(tmp_path: Path) -> None:
+    limited = subprocess.run(
+        ["sh", "-c", 'ulimit -S -n 64 && exec "$@"', "sh", *FAKECG, "mount", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert limited.returncode == 0, limited.stderr
+    try:
+        limits = Path(f"/proc/{server_pid(str(tmp_path))}/limits").read_text()
+        soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files"))
+        assert soft == hard != "64"
+    finally:
+        assert fakecg("umount", tmp_path).returncode == 0

@@ -128,6 +128,16 @@ def test_a_stale_mount_can_be_unmounted(tmp_path: Path) -> None:
         assert not is_mounted(tmp_path)
 
 
+def test_a_server_that_does_not_answer_is_told_of_and_unmounted(tmp_path: Path) -> None:
+    with server(tmp_path) as mount:
+        mount.process.send_signal(signal.SIGSTOP)
+        assert f"mount {tmp_path}: its server does not answer -> fakecg umount --lazy {tmp_path}" in fakecg("doctor").stdout
+        assert fakecg("umount", "--lazy", tmp_path).returncode == 0
+        assert not is_mounted(tmp_path)
+        mount.process.send_signal(signal.SIGCONT)
+        assert mount.process.wait(timeout=30) == 0
+
+
 def test_a_busy_mount_point_is_refused(tmp_path: Path) -> None:
     with server(tmp_path):
         refused = fakecg("mount", tmp_path)
