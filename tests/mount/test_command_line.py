@@ -202,9 +202,9 @@ def test_a_notice_does_not_keep_a_mount_busy(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_command_does_not_outlive_a_killed_run() -> None:
+def test_a_command_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
     command = [*FAKECG, "run", "--ram", "64M", "--", "sh", "-c", "echo ready; exec sleep 100"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run_process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}) as run_process:
         assert run_process.stdout is not None
         assert run_process.stdout.readline() == "ready\n"
         run_process.kill()
