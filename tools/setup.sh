@@ -35,6 +35,9 @@ if ! /sbin/ldconfig -p | grep -q 'libfuse\.so\.2'; then
     exit 5
 fi
 
+# fusermount3 reads it when an ordinary user unmounts; a minimal installation does not have it.
+[ -e /etc/mtab ] || as_root ln -s ../proc/self/mounts /etc/mtab
+
 if [ ! -e .venv/installed ] || [ pyproject.toml -nt .venv/installed ]; then
     [ -x .venv/bin/python ] || python3 -m venv .venv
     echo "setup: installing Python packages into .venv"
