@@ -10,6 +10,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from fakecg.mm.columns import consecutive
+
 
 class LinkedList:
     """One list.
@@ -84,11 +86,11 @@ class Links:
         first, last = items[0], items[-1]
         if isinstance(items, range):
             if items.step == 1:
-                older[first + 1 : last + 1] = array("i", range(first, last))
-                newer[first:last] = array("i", range(first + 1, last + 1))
+                older[first + 1 : last + 1] = consecutive(first, last)
+                newer[first:last] = consecutive(first + 1, last + 1)
             else:
-                older[last:first] = array("i", range(last + 1, first + 1))
-                newer[last + 1 : first + 1] = array("i", range(last, first))
+                older[last:first] = consecutive(last + 1, first + 1)
+                newer[last + 1 : first + 1] = consecutive(last, first)
             return
         link = first
         for item in items:
@@ -102,7 +104,7 @@ class Links:
         item = of.oldest
         nr_items = min(nr_items, of.size)
         run = range(item, item + nr_items)
-        if nr_items and newer[item : item + nr_items - 1] == array("i", run[1:]):
+        if nr_items and newer[item : item + nr_items - 1] == consecutive(item + 1, item + nr_items):
             return run
         items = []
         for _ in run:
@@ -127,7 +129,7 @@ class Links:
         newer = self.newer
         index, end = 0, len(items)
         of.size -= end
-        if isinstance(items, range) and newer[items.start : items.stop - 1] == array("i", items[1:]):
+        if isinstance(items, range) and newer[items.start : items.stop - 1] == consecutive(items.start + 1, items.stop):
             self._unlink(of, items[0], items[-1])
             return
         while index < end:

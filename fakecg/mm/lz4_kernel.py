@@ -27,7 +27,7 @@ _BATCH_PAGES = 1024
 _compress_frame = partial(lz4.frame.compress, store_size=False)
 
 
-def compress_by_frames(pages: Sequence[bytes | memoryview], *, stop: bool = False) -> list[bytes | memoryview]:
+def compress_by_frames(pages: Sequence[bytes | memoryview], *, stop: bool = False, place: int = 0) -> list[bytes | memoryview]:
     """As compress_all, through the package's public functions."""
     results: list[bytes | memoryview] = []
     for frame in map(_compress_frame, pages):
@@ -51,11 +51,11 @@ def _by_library() -> Compressor:
     address = ctypes.addressof(buffer)
     view = memoryview(buffer)
 
-    def compress_batch(pages: Sequence[bytes | memoryview], *, stop: bool = False) -> list[bytes | memoryview]:
-        if len(pages) > _BATCH_PAGES:
+    def compress_batch(pages: Sequence[bytes | memoryview], *, stop: bool = False, place: int = 0) -> list[bytes | memoryview]:
+        if place + len(pages) > _BATCH_PAGES:
             return compress_by_frames(pages, stop=stop)
         results: list[bytes | memoryview] = []
-        start = 0
+        start = place * PAGE_SIZE
         for page in pages:
             # One byte less than a page: what does not become smaller is not compressed.
             length = compress(page if type(page) is bytes else bytes(page), address + start, PAGE_SIZE, PAGE_SIZE - 1)
@@ -75,11 +75,12 @@ def _by_library() -> Compressor:
 class Compressor(Protocol):
     """Compresses pages."""
 
-    def __call__(self, pages: Sequence[bytes | memoryview], *, stop: bool = False) -> list[bytes | memoryview]:
-        """The lz4 block of each page, good until the next call; a page that does not become smaller comes back as it is.
+    def __call__(self, pages: Sequence[bytes | memoryview], *, stop: bool = False, place: int = 0) -> list[bytes | memoryview]:
+        """The lz4 block of each page, in a buffer of all callers; a page that does not become smaller comes back as it is.
 
         Args:
             stop: end before the first page that does not become smaller.
+            place: after how many pages' room in the buffer the results stand; those of earlier calls behind it are lost.
         """
         ...
 

@@ -10,9 +10,10 @@ from collections.abc import Generator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from fakecg.mm.columns import as_run
 from fakecg.mm.folio_batch import OFF_LIST
 from fakecg.mm.lruvec import LRU_INACTIVE_ANON
-from fakecg.mm.page_table import ACTIVE, MAPPED, REFERENCED, WORKINGSET, YOUNG, as_run
+from fakecg.mm.page_table import ACTIVE, MAPPED, REFERENCED, WORKINGSET, YOUNG
 from fakecg.mm.scan_control import ScanControl
 from fakecg.mm.shrink_folio import shrink_folio_list
 

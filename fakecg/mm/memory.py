@@ -17,6 +17,7 @@ from fakecg.abi.errors import DataLost
 from fakecg.abi.stat import NR_ANON_MAPPED, PGFAULT, PGMAJFAULT
 from fakecg.mm import swap_readahead
 from fakecg.mm.charge import handle_over_high
+from fakecg.mm.columns import as_run, column
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import (
     DIRTY,
@@ -28,8 +29,6 @@ from fakecg.mm.page_table import (
     RESIDENT,
     WRITE_TOUCH,
     YOUNG,
-    as_run,
-    column,
 )
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ def _swap_in_sequence(
     pages = range(page, page + nr_pages)
     if nr_windows < 2 or any(table.flags[page : page + nr_pages]):
         return None
-    slots = as_run(list(table.slots_of(pages)))
+    slots = as_run(table.slots_of(pages))
     if not isinstance(slots, range) or not slots.start or slots.stop > len(zswap.length) or not all(column(zswap.length, slots)):
         return None
     charged_to = swap.memcg[slots.start : slots.stop]

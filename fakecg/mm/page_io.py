@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fakecg.abi.stat import NR_SWAPCACHE, NR_WRITEBACK, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO
+from fakecg.mm.columns import as_run, column
 from fakecg.mm.folio_batch import PAGEVEC_SIZE
 from fakecg.mm.lruvec import LRU_INACTIVE_ANON
 from fakecg.mm.page_table import (
@@ -22,8 +23,6 @@ from fakecg.mm.page_table import (
     WRITE_ENDED,
     WRITE_ENDED_EARLY,
     WRITE_STARTED,
-    as_run,
-    column,
 )
 from fakecg.mm.zswap import ZERO_PAGE
 
@@ -90,7 +89,7 @@ class PageIo:
         table, swap = machine.table, machine.swap
         outcome = WriteOutcome()
         data = machine.frames.contents(pages)
-        slots = as_run(list(table.slots_of(pages)))
+        slots = as_run(table.slots_of(pages))
         charged = self.machine.swap_cache.swap_owner(memcg)
         zeroes = [index for index, item in enumerate(data) if item == ZERO_PAGE] if ZERO_PAGE in data else []
         if zeroes:
@@ -176,7 +175,7 @@ class PageIo:
 
     def add_written_back(self, memcg: MemCgroup, slots: Sequence[int], data: list[bytes]) -> None:
         """Pages from zswap enter the swap cache on their way to the disk. Source: zswap.c:zswap_writeback_entry."""
-        pages = as_run(list(column(self.machine.swap.page, slots)))
+        pages = as_run(column(self.machine.swap.page, slots))
         self.machine.swap_cache.add_resident(memcg, pages, data, 0)
         nr_before = len(self._under_io)
         self._write_to_disk(self.machine.swap_cache.swap_owner(memcg), pages, slots, list(data))
@@ -226,7 +225,7 @@ class PageIo:
         slot_of = table.slot
         length_of = zswap.length
         known = len(length_of)
-        slots = as_run(list(table.slots_of(pages)))
+        slots = as_run(table.slots_of(pages))
         if isinstance(slots, range) and slots.stop <= known and all(length_of[slots.start : slots.stop]):
             in_zswap: Sequence[int] = pages
         else:

@@ -21,6 +21,7 @@ import re
 from array import array
 from collections.abc import Sequence
 
+from fakecg.mm.columns import column
 from fakecg.mm.extents import Extents
 from fakecg.mm.links import Links
 
@@ -56,25 +57,6 @@ DIRTIED = _bytes_table({value: value | DIRTY for value in range(256)})
 _unmapped = [value for value in range(256) if not value & MAPPED]
 #: Finds a run of pages without a pte.
 MISSES = re.compile(b"[" + b"".join(re.escape(bytes([value])) for value in _unmapped) + b"]+", re.DOTALL)
-
-
-def column(values: array[int], indices: Sequence[int]) -> Sequence[int]:
-    """The values at some indices."""
-    if isinstance(indices, range):
-        return values[indices.start : indices.stop]
-    return [values[index] for index in indices]
-
-
-def as_run(pages: list[int]) -> Sequence[int]:
-    """The same pages as a range if they are neighbours in ascending order: what is done to a range is done to slices of the columns."""
-    if not pages:
-        return pages
-    first = pages[0]
-    if pages[-1] - first == len(pages) - 1:
-        run = range(first, first + len(pages))
-        if pages == list(run):
-            return run
-    return pages
 
 
 #: No shadow: the page was never evicted.

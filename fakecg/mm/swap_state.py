@@ -5,17 +5,17 @@ Mirrors mm/swap_state.c. A page is in the swap cache while it is resident and it
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from fakecg.abi.stat import NR_SWAPCACHE
 from fakecg.mm import workingset
+from fakecg.mm.columns import as_run, consecutive
 from fakecg.mm.lruvec import LRU_ACTIVE_ANON, LRU_INACTIVE_ANON
 from fakecg.mm.memcontrol import MEMCG_SWAP_FAIL, MEMCG_SWAP_MAX, MemCgroup
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.page_table import ACTIVE, DIRTIED, RESIDENT, WORKINGSET, as_run
+from fakecg.mm.page_table import ACTIVE, DIRTIED, RESIDENT, WORKINGSET
 
 if TYPE_CHECKING:
     from fakecg.mm.address_space import Buffer
@@ -51,7 +51,7 @@ class SwapCache:
         # A page without a slot is dirty: nothing else holds its bytes.
         slot_of = machine.table.slot
         if isinstance(pages, range) and isinstance(slots, range):
-            slot_of[pages.start : pages.start + nr_charged] = array("i", slots[:nr_charged])
+            slot_of[pages.start : pages.start + nr_charged] = consecutive(slots.start, slots.start + nr_charged)
         else:
             for page, slot in zip(pages, slots[:nr_charged], strict=False):
                 slot_of[page] = slot
@@ -70,7 +70,7 @@ class SwapCache:
         """Take resident pages out of the swap cache and free their slots; they are dirty now. Source: folio_free_swap."""
         machine = self.machine
         table = machine.table
-        self.release_slots(as_run(list(table.slots_of(pages))))
+        self.release_slots(as_run(table.slots_of(pages)))
         table.clear_slots(pages)
         table.apply(pages, DIRTIED)
         for memcg_id, group in groupby(pages, key=table.memcg.__getitem__):

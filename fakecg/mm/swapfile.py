@@ -16,6 +16,7 @@ from itertools import groupby
 
 from fakecg.abi.errors import DataLost
 from fakecg.abi.units import PAGE_SIZE
+from fakecg.mm.columns import consecutive
 from fakecg.mm.extents import Extents
 from fakecg.mm.swap_backing import open_backing
 from fakecg.sched.cost import CostModel
@@ -208,7 +209,7 @@ class SwapSpace:
                 self.on_disk.extend(bytes(missing))
             page_of, memcg_of = self.page, self.memcg
             if isinstance(slots, range) and isinstance(pages, range):
-                page_of[slots.start : slots.stop] = array("i", pages[: len(slots)])
+                page_of[slots.start : slots.stop] = consecutive(pages.start, pages.start + len(slots))
                 memcg_of[slots.start : slots.stop] = array("H", [memcg_id]) * len(slots)
                 return slots
             for slot, page in zip(slots, pages, strict=False):

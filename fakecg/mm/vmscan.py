@@ -160,7 +160,7 @@ def _shrink_lruvec(machine: Machine, lruvec: Lruvec, sc: ScanControl) -> Generat
             if lru == LRU_INACTIVE_ANON and nr[lru] == sum(nr):
                 # No other list in between: as far as 32 at a time would get before the target.
                 left = nr[lru] if proportional else sc.nr_to_reclaim - nr_reclaimed
-                nr_to_scan = nr_alike(machine, lruvec, min(nr[lru], -(-left // SWAP_CLUSTER_MAX) * SWAP_CLUSTER_MAX))
+                nr_to_scan = yield from nr_alike(machine, lruvec, min(nr[lru], -(-left // SWAP_CLUSTER_MAX) * SWAP_CLUSTER_MAX))
             nr[lru] -= nr_to_scan
             if not lru & LRU_ACTIVE:
                 nr_reclaimed += _shrink_inactive_list(machine, lruvec, lru, nr_to_scan, sc)

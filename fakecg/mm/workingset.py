@@ -19,8 +19,9 @@ from fakecg.abi.stat import (
     WORKINGSET_REFAULT_ANON,
     WORKINGSET_RESTORE_ANON,
 )
+from fakecg.mm.columns import column
 from fakecg.mm.lruvec import SWAP_CLUSTER_MAX
-from fakecg.mm.page_table import ACTIVE, NO_SHADOW, WORKINGSET, column
+from fakecg.mm.page_table import ACTIVE, NO_SHADOW, WORKINGSET
 
 if TYPE_CHECKING:
     from fakecg.mm.lruvec import Lruvec

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fakecg.abi.errors import NoSpace
-from fakecg.abi.units import PAGE_SIZE
+from fakecg.abi.units import PAGE_SHIFT, PAGE_SIZE
 from fakecg.mm.arena import new_arena, populate
 
 ZS_MIN_ALLOC_SIZE = 32
@@ -195,7 +195,7 @@ class ZsPool:
         free_objects = self._free_objects
         class_of = self._class_of
         for handle in handles:
-            first = first_page[handle >> 12]
+            first = first_page[handle >> PAGE_SHIFT]
             objects = free_objects[first]
             objects.append(handle)
             nr_free = len(objects)
@@ -235,7 +235,7 @@ class ZsPool:
     def zspages_of(self, handles: Sequence[int]) -> list[int]:
         """The zspage of each object, by its first page."""
         first_page = self._first_page
-        return [first_page[handle >> 12] for handle in handles]
+        return [first_page[handle >> PAGE_SHIFT] for handle in handles]
 
     def zspage_use(self, zspages: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Live objects and pages of zspages."""

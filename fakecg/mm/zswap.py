@@ -21,9 +21,9 @@ import lz4.block
 from fakecg.abi.errors import DataLost, NoSpace
 from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSWPIN, ZSWPOUT, ZSWPWB
 from fakecg.abi.units import PAGE_SIZE
+from fakecg.mm.columns import column
 from fakecg.mm.links import Links
 from fakecg.mm.lz4_kernel import compress_all
-from fakecg.mm.page_table import column
 from fakecg.mm.zsmalloc import ZsPool
 from fakecg.mm.zswap_limits import ZswapLimits
 from fakecg.mm.zswap_owners import ZswapOwners
@@ -78,7 +78,7 @@ class Zswap:
         self.owners = ZswapOwners()
         self.worker_cursor: MemCgroup | None = None
         self._pool_pages_taken = 0
-        self._ahead: tuple[Sequence[Buffer], list[Buffer]] = ((), [])
+        self._ahead: tuple[list[Buffer], list[Buffer]] = ([], [])
 
     # -- store ------------------------------------------------------------------------------------------------------------------------
 
@@ -109,19 +109,27 @@ class Zswap:
             self.machine.zswap_writeback.worker.store_refused()
         return False
 
-    def compress_ahead(self, data: Sequence[Buffer]) -> int:
-        """Compress pages that will be stored next; returns how many, from the first, become smaller. Zero pages are none of them."""
+    def compress_ahead(self, data: Sequence[Buffer], *, go_on: bool) -> int:
+        """Compress pages that will be stored soon; returns how many, from the first, become smaller. Zero pages are none of them.
+
+        Args:
+            go_on: these pages follow those of the last call.
+        """
         nr_pages = data.index(ZERO_PAGE) if ZERO_PAGE in data else len(data)
-        compressed = compress_all(data[:nr_pages], stop=True)
-        self._ahead = (data[: len(compressed)], compressed)
+        if not go_on:
+            self._ahead = ([], [])
+        pages, results = self._ahead
+        compressed = compress_all(data[:nr_pages], stop=True, place=len(pages))
+        pages += data[: len(compressed)]
+        results += compressed
         return len(compressed)
 
     def _compress(self, data: Sequence[Buffer]) -> list[Buffer]:
-        """What was compressed ahead is not compressed again."""
-        pages, compressed = self._ahead
-        self._ahead = ((), [])
+        """What was compressed ahead, by whoever did so last, is not compressed again."""
+        pages, results = self._ahead
+        self._ahead = ([], [])
         if pages and pages[: len(data)] == data:
-            return compressed[: len(data)]
+            return results[: len(data)]
         return compress_all(data)
 
     def _store_batch(self, memcg: MemCgroup, node: int, slots: Sequence[int], data: Sequence[Buffer]) -> list[bool]:

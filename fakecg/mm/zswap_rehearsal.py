@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, cast
 
-from fakecg.mm.page_table import column
+from fakecg.mm.columns import column
 from fakecg.mm.zswap_proactive import writeback_pages
 from fakecg.mm.zswap_writeback import Walk
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from fakecg.abi.errors import DataLost
+from fakecg.mm.columns import as_run, column
 from fakecg.mm.mm_struct import ChargeContext
-from fakecg.mm.page_table import RESIDENT, column
+from fakecg.mm.page_table import RESIDENT
 from fakecg.mm.zswap_worker import ShrinkWorker
 
 if TYPE_CHECKING:
@@ -93,8 +94,11 @@ class ZswapWriteback:
             else:
                 to_rotate = [slot for slot in slots if stored_ns[slot] > cutoff_ns]
                 to_write = [slot for slot in slots if stored_ns[slot] <= cutoff_ns]
-            for slot in to_write:
-                referenced[slot] = 0
+            if isinstance(to_write, range):
+                referenced[to_write.start : to_write.stop] = bytes(len(to_write))
+            else:
+                for slot in to_write:
+                    referenced[slot] = 0
         if to_rotate:
             zswap.links.remove(lru, to_rotate)
             zswap.links.add(lru, to_rotate)
@@ -120,13 +124,15 @@ class ZswapWriteback:
         zswap, table, page_of = machine.zswap, machine.table, machine.swap.page
         done = Walk()
         while slots:
-            if any(kind & RESIDENT for kind in table.kinds(column(page_of, slots))):
+            if any(kind & RESIDENT for kind in table.kinds(as_run(column(page_of, slots)))):
                 zswap.counters.reject_reclaim_fail += 1
                 done.stopped = True
                 return done
             owner = machine.swap_cache.charge_target(slots[0], context)
             memcg_of_slot = column(machine.swap.memcg, slots)
-            same = next((index for index, memcg_id in enumerate(memcg_of_slot) if memcg_id != memcg_of_slot[0]), len(slots))
+            same = len(slots)
+            if memcg_of_slot.count(memcg_of_slot[0]) < same:
+                same = next(index for index, memcg_id in enumerate(memcg_of_slot) if memcg_id != memcg_of_slot[0])
             nr_charged = yield from machine.charge_pages(owner, same, context)
             if not nr_charged:
                 zswap.counters.reject_reclaim_fail += 1

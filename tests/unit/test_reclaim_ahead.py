@@ -74,7 +74,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_many_pages_at_once_come_out_as_32_at_a_time(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     content, requests, limits = CASES[name]
-    at_once, sizes = reclaimed(monkeypatch, 128, content, requests, limits)
+    at_once, sizes = reclaimed(monkeypatch, 256, content, requests, limits)
     one_by_one, small_sizes = reclaimed(monkeypatch, 32, content, requests, limits)
     assert max(small_sizes) <= 32
     if name in ("text", "with zero pages"):
