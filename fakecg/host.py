@@ -251,14 +251,14 @@ class Host(HostJobs):
             else:
                 raise UsageError(f"unknown swap fault {kind!r} (known: read, write, full)")
 
-    def swapoff(self, name: str = "") -> int:
+    def swapoff(self, name: str = "", *, interrupted: Callable[[], bool] | None = None) -> int:
         """Bring everything on a swap device into memory and take it out of use; returns how many pages came back.
 
         Raises:
-            UsageError: no such device. NoMemory: it does not fit.
+            UsageError: no such device. NoMemory: it does not fit. Interrupted: ``interrupted`` said that a signal came.
         """
         with self.locked():
-            return self.drive(swapoff(self.machine, self.swap_device(name)))
+            return self.drive(swapoff(self.machine, self.swap_device(name)), interrupted)
 
     # -- looking inside ---------------------------------------------------------------------------------------------------------------
 

@@ -161,7 +161,7 @@ def _faults(control: Control) -> str:
 
 
 def _swapoff(control: Control, arguments: Arguments) -> str:
-    return f"{control.host.swapoff(arguments.words[0])}\n"
+    return f"{control.host.swapoff(arguments.words[0], interrupted=arguments.interrupted)}\n"
 
 
 def _last_error(control: Control) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from fakecg.abi.errors import DataLost, InvalidInput, NoMemory
+from fakecg.cgroup.cftype import SIGNAL_POINT
 from fakecg.mm.mm_struct import ChargeContext
 from fakecg.mm.page_table import RESIDENT
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from fakecg.mm.swapfile import SwapDevice
 
 
-def swapoff(machine: Machine, device: SwapDevice) -> Generator[None, None, int]:
+def swapoff(machine: Machine, device: SwapDevice) -> Generator[object, None, int]:
     """Bring everything on a device back into memory and take it out of use; returns how many pages came back.
 
     Raises:
         InvalidInput: somebody is at it already (EINVAL).
+        Interrupted: a signal came (EINTR); what is back in memory stays there, and the device in use.
         NoMemory: a page does not fit into memory or its cgroup; the device stays in use. Source: swapfile.c:try_to_unuse.
         DataLost: a page cannot be read; it stays where it is, and the device in use. The kernel goes on and poisons the page's pte.
     """
@@ -31,7 +33,7 @@ def swapoff(machine: Machine, device: SwapDevice) -> Generator[None, None, int]:
         for slot in range(device.first_slot, min(device.first_slot + device.nr_slots, len(swap.page))):
             if swap.page[slot]:
                 nr_pages += yield from _unuse(machine, device, slot)
-                yield None
+                yield SIGNAL_POINT
     finally:
         device.is_leaving = False
     swap.remove(device)

@@ -327,6 +327,18 @@ def test_a_device_is_taken_out_of_use_by_one_at_a_time(disk):
         assert disk.drive(first) == 30
 
 
+def test_a_signal_ends_swapoff_and_leaves_the_device_in_use(disk):
+    job = disk.mkdir("job")
+    memory = memory_of(job, 30)
+    out(memory, job)
+    answers = iter([False] * 10 + [True])
+    with pytest.raises(InterruptedError):
+        disk.swapoff(interrupted=lambda: next(answers))
+    assert memory.states()[0] == 11
+    assert disk.machine.swap.nr_used == 19
+    assert disk.swapoff() == 19
+
+
 def test_a_page_that_comes_in_by_itself_during_swapoff_loses_its_slot_too(disk):
     job = disk.mkdir("job")
     memory = memory_of(job, 30)
