@@ -31,6 +31,7 @@ class Engine:
         works: kernel threads that have something to do; each gets a step beside every step of other work.
         last_error: reason of the last refusal or failure.
         internal_errors: bugs that were met.
+        closed: the machine is gone.
         clock: the machine's.
     """
 
@@ -41,12 +42,19 @@ class Engine:
         self.works: list[Generator[None, None, None]] = []
         self.last_error = ""
         self.internal_errors = 0
+        self.closed = False
         self._quiet_until_ns = self._nr_said = self._nr_unsaid = 0
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock; what is refused meanwhile is kept as the last error."""
+        """Hold the lock; what is refused meanwhile is kept as the last error.
+
+        Raises:
+            ValueError: the host is closed.
+        """
         with self.lock:
+            if self.closed:
+                raise ValueError("the host is closed")
             try:
                 yield
             except ControlError as error:

@@ -122,7 +122,6 @@ class Host(HostJobs):
         self.system_files: dict[str, ControlFile] = {
             path: row for path, row in SYSTEM_FILES.items() if row.needs is None or row.needs(self.features)
         } | {f"proc/{row.name}": row for row in PROC_PRESSURE_FILES}
-        self._closed = False
 
     def __enter__(self) -> Host:
         return self
@@ -131,10 +130,10 @@ class Host(HostJobs):
         self.close()
 
     def close(self) -> None:
-        """Free arenas, pool and swap file."""
+        """Free arenas, pool and swap file; whatever else is called afterwards raises ValueError."""
         with self.lock:
-            if not self._closed:
-                self._closed = True
+            if not self.closed:
+                self.closed = True
                 self.machine.close()
 
     # -- the tree ---------------------------------------------------------------------------------------------------------------------

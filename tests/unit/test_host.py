@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fakecg import Host, UsageError
+from fakecg import Host, ManualClock, UsageError
 from fakecg.sched.task import Change, ThreadExited, ThreadInfo
 from fakecg.workload import scenario
 
@@ -181,3 +181,18 @@ def test_more_memory_than_an_address_space_has_is_refused() -> None:
 def test_a_file_name_that_is_not_text_is_no_file() -> None:
     with Host(ram="64M") as host, pytest.raises(FileNotFoundError):
         host.root["\udcff"]
+
+
+def test_a_closed_host_takes_no_more_calls() -> None:
+    host = Host(ram=16 << 20, clock=ManualClock())
+    job = host.mkdir("/job")
+    host.close()
+    host.close()
+    for call in (
+        lambda: host.mkdir("/other"),
+        lambda: host.spawn(job, size="1M"),
+        lambda: job["memory.current"],
+        lambda: host.advance("1s"),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
