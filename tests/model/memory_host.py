@@ -43,6 +43,7 @@ class MemoryHost:
         self.ever: dict[int, bytearray] = {}
         self.nr_deaths = 0
         self.pids: set[int] = set()
+        self.killed: set[int] = set()
         self._resched = host.lock.cond_resched
         self._pending: Callable[[], None] | None = None
         self._countdown = 0
@@ -151,14 +152,14 @@ class MemoryHost:
         pids = list(self.host.jobs)
         if pids:
             pid = pids[which % len(pids)]
+            self.killed.add(pid)
             self.host.kill(pid)
-            self.pids.discard(pid)
 
     def kill_busy(self) -> None:
         """SIGKILL to a task in the middle of its work, if there is one."""
         for pid in list(self.busy):
+            self.killed.add(pid)
             self.host.kill(pid)
-            self.pids.discard(pid)
 
     def _as_job(self, pid: int, work: Generator[Any, None, Any]) -> Generator[None, None, None]:
         """Drive a task's work as its job would: no further when it is dead, SIGBUS when a page is lost. A stuck task is left at that."""
@@ -346,9 +347,9 @@ class MemoryHost:
             device.fail_reads = count
 
     def _verify_deaths(self) -> None:
-        dead = self.pids - set(self.host.jobs)
+        dead = self.pids - set(self.host.jobs) - self.killed
         self.nr_deaths += len(dead)
-        self.pids -= dead
+        self.pids &= set(self.host.jobs)
         if self.nr_deaths and "read" not in self.injected:
             assert self.host.machine.vm.oom_kill >= self.nr_deaths, "a task died without being killed"
 
