@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,22 +40,5 @@ def score(request: pytest.FixtureRequest, record_property: Any) -> Iterator[Scor
     backend = request.getfixturevalue(used)
     score = Score(backend.name, getattr(request.module, "RECORDING", "write_matrix.json"))
     yield score
-    record_property("golden", [score.backend, score.recording, len(score.results), sum(score.results.values())])
+    record_property("cases", [f"{score.recording:28} {score.backend}", len(score.results), sum(score.results.values())])
     assert not score.wrong, "\n" + "\n".join(score.wrong)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    recorded: Counter[tuple[str, str]] = Counter()
-    passed: Counter[tuple[str, str]] = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()):
-                if name == "golden" and getattr(report, "when", None) == "teardown":
-                    backend, recording, nr_cases, nr_passed = value
-                    recorded[recording, backend] += nr_cases
-                    passed[recording, backend] += nr_passed
-    if recorded:
-        terminalreporter.section("recorded cases that come out as recorded")
-        for key in sorted(recorded):
-            share = 100 * passed[key] / recorded[key]
-            terminalreporter.write_line(f"{key[0]:28} {key[1]:8} {passed[key]:5} of {recorded[key]:5}  {share:5.1f} %")
