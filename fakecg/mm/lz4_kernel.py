@@ -22,13 +22,13 @@ from fakecg.abi.units import PAGE_SIZE
 _HEADER_BYTES = 7 + 4
 _END_BYTES = 4
 #: Pages whose results stand side by side before somebody has to copy them away.
-_BATCH_PAGES = 1024
+_BATCH_PAGES = 256
 
 _compress_frame = partial(lz4.frame.compress, store_size=False)
 
 
 def compress_by_frames(pages: Sequence[bytes | memoryview], *, stop: bool = False, place: int = 0) -> list[bytes | memoryview]:
-    """As compress_all, through the package's public functions."""
+    """As a new_compressor(), through the package's public functions."""
     results: list[bytes | memoryview] = []
     for frame in map(_compress_frame, pages):
         results.append(frame[_HEADER_BYTES:-_END_BYTES])
@@ -76,7 +76,7 @@ class Compressor(Protocol):
     """Compresses pages."""
 
     def __call__(self, pages: Sequence[bytes | memoryview], *, stop: bool = False, place: int = 0) -> list[bytes | memoryview]:
-        """The lz4 block of each page, in a buffer of all callers; a page that does not become smaller comes back as it is.
+        """The lz4 block of each page, in the compressor's buffer; a page that does not become smaller comes back as it is.
 
         Args:
             stop: end before the first page that does not become smaller.
@@ -85,11 +85,9 @@ class Compressor(Protocol):
         ...
 
 
-def _best_compressor() -> Compressor:
+def new_compressor() -> Compressor:
+    """A compressor with a buffer of its own: machines in one process do not wait for each other."""
     try:
         return _by_library()
     except (AttributeError, OSError):
         return compress_by_frames
-
-
-compress_all = _best_compressor()

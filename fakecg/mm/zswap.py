@@ -23,7 +23,7 @@ from fakecg.abi.stat import ZSWAP_BYTES, ZSWAP_INCOMP_PAGES, ZSWAPPED_PAGES, ZSW
 from fakecg.abi.units import PAGE_SIZE
 from fakecg.mm.columns import column
 from fakecg.mm.links import Links
-from fakecg.mm.lz4_kernel import compress_all
+from fakecg.mm.lz4_kernel import new_compressor
 from fakecg.mm.zsmalloc import ZsPool
 from fakecg.mm.zswap_limits import ZswapLimits
 from fakecg.mm.zswap_owners import ZswapOwners
@@ -78,6 +78,7 @@ class Zswap:
         self.owners = ZswapOwners()
         self.worker_cursor: MemCgroup | None = None
         self._pool_pages_taken = 0
+        self._compress_all = new_compressor()
         self._ahead: tuple[list[Buffer], list[Buffer]] = ([], [])
 
     # -- store ------------------------------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Zswap:
         if not go_on:
             self._ahead = ([], [])
         pages, results = self._ahead
-        compressed = compress_all(data[:nr_pages], stop=True, place=len(pages))
+        compressed = self._compress_all(data[:nr_pages], stop=True, place=len(pages))
         pages += data[: len(compressed)]
         results += compressed
         return len(compressed)
@@ -130,7 +131,7 @@ class Zswap:
         self._ahead = ([], [])
         if pages and pages[: len(data)] == data:
             return results[: len(data)]
-        return compress_all(data)
+        return self._compress_all(data)
 
     def _store_batch(self, memcg: MemCgroup, node: int, slots: Sequence[int], data: Sequence[Buffer]) -> list[bool]:
         compressed = self._compress(data)

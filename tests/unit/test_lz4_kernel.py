@@ -5,10 +5,10 @@ from __future__ import annotations
 import lz4.block
 import pytest
 
-from fakecg.mm.lz4_kernel import PAGE_SIZE, compress_all, compress_by_frames
+from fakecg.mm.lz4_kernel import PAGE_SIZE, compress_by_frames, new_compressor
 from fakecg.workload.recorded import RECORDED_KINDS, recorded_page
 
-WAYS = pytest.mark.parametrize("compress", [compress_all, compress_by_frames])
+WAYS = pytest.mark.parametrize("compress", [new_compressor(), compress_by_frames], ids=["library", "frames"])
 
 
 def pages_of(kind: str) -> list[bytes]:
@@ -38,5 +38,13 @@ def test_blocks_hold_the_pages(compress, kind):
 
 
 def test_both_ways_give_the_same_blocks():
-    pages = [page for kind in RECORDED_KINDS for page in pages_of(kind)]
-    assert list(map(bytes, compress_all(pages))) == list(map(bytes, compress_by_frames(pages)))
+    compress = new_compressor()
+    for kind in RECORDED_KINDS:
+        assert list(map(bytes, compress(pages_of(kind)))) == list(map(bytes, compress_by_frames(pages_of(kind)))), kind
+
+
+def test_machines_of_one_process_do_not_overwrite_each_other():
+    one, other = new_compressor(), new_compressor()
+    blocks = one(pages_of("half"))
+    other(pages_of("text"))
+    assert [lz4.block.decompress(block, PAGE_SIZE) for block in blocks] == pages_of("half")
