@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fakecg.abi.errors import InvalidInput
-from fakecg.abi.units import PAGE_COUNTER_MAX, PAGE_SIZE, kstrip, kstrtoint, page_counter_memparse
+from fakecg.abi.units import PAGE_COUNTER_MAX, PAGE_SIZE, kstrip, page_counter_memparse, parse_bool_int
 from fakecg.cgroup.cftype import ControlFile, OpenFile, Steps
 from fakecg.mm.memcontrol import MemCgroup
 
@@ -48,10 +47,7 @@ def flag(
     """0 or 1. Errors: EINVAL, ERANGE on overflow. Source: memcontrol.c:memory_oom_group_write."""
 
     def write(memcg: MemCgroup, data: bytes, _: OpenFile) -> None:
-        value = kstrtoint(kstrip(data))
-        if value not in (0, 1):
-            raise InvalidInput(f"{name}: neither 0 nor 1: {value}")
-        put(memcg, value)
+        put(memcg, int(parse_bool_int(kstrip(data))))
 
     return ControlFile(
         name=name, show=lambda memcg, _: f"{get(memcg)}\n", write=write, on_root=on_root, delegatable=delegatable, summary=summary

@@ -26,7 +26,6 @@ class VmEvents:
     pgpgout: int = 0
     pswpin: int = 0
     pswpout: int = 0
-    pgalloc: int = 0
     pgfree: int = 0
     pgactivate: int = 0
     pgdeactivate: int = 0

@@ -55,10 +55,6 @@ class CostModel:
             if getattr(self, column.name) < 0:
                 raise UsageError(f"cost model: {column.name} must not be negative")
 
-    def swap_in_ns(self, nr_pages: int) -> int:
-        """One read of ``nr_pages`` neighbouring slots."""
-        return self.swap_read_ns + self.swap_read_page_ns * (nr_pages - 1)
-
     def file_in_ns(self, nr_pages: int) -> int:
         """One read of ``nr_pages`` neighbouring file pages."""
         return self.file_read_ns + self.file_read_page_ns * (nr_pages - 1)

@@ -6,6 +6,7 @@ scanned, and the active lists differ.
 
 from itertools import groupby
 
+from dynamics_zswap import basic_reclaim_touch
 from recording import Replay, recorded
 from tolerances import BATCH, DISK
 
@@ -14,38 +15,7 @@ _FILE = "dynamics_numa2.json"
 
 @recorded(file_name=_FILE, nodes=2, tolerances=BATCH)
 def s01_basic_reclaim_touch(replay: Replay) -> None:
-    guest = replay.guest
-    process = guest.start("/D/a", own=18)
-    replay.step("process started")
-    process.map(16384, "half")
-    replay.step("map 64M half")
-    guest.write("/D/a", "memory.reclaim", "32M")
-    replay.step("memory.reclaim 32M")
-    process.command()
-    replay.step("mincore")
-    replay.exact = False
-    guest.advance(3)
-    replay.step("idle 3 s")
-    process.read()
-    replay.step("read-touch all")
-    guest.write("/D/a", "memory.reclaim", "32M")
-    replay.step("memory.reclaim 32M (2nd)")
-    process.write()
-    replay.step("write-touch all")
-    guest.write("/D/a", "memory.reclaim", "32M")
-    replay.step("memory.reclaim 32M (3rd)")
-    process.read_pages(range(16383, -1, -1))
-    replay.step("read-touch in reverse")
-    guest.write("/D/a", "memory.reclaim", "16M")
-    replay.step("memory.reclaim 16M")
-    process.read(0, 0, 2048)
-    replay.step("read-touch the first 8M")
-    process.unmap()
-    replay.step("munmap")
-    process.exit()
-    replay.step("exit")
-    guest.advance(1)
-    replay.step("1 s later")
+    basic_reclaim_touch(replay, waiting=None)
 
 
 @recorded(file_name=_FILE, nodes=2, tolerances={**BATCH, **DISK})

@@ -4,12 +4,12 @@ from recording import Replay, recorded
 from tolerances import DISK, each
 
 
-@recorded()
-def s01_basic_reclaim_touch(replay: Replay) -> None:
+def basic_reclaim_touch(replay: Replay, waiting: int | None) -> None:
+    """The steps, on one node or two. ``waiting``: pages in the CPU's batch once the memory was mapped, where that is known."""
     guest = replay.guest
     process = guest.start("/D/a", own=18)
     replay.step("process started")
-    process.map(16384, "half", waiting=2)
+    process.map(16384, "half", waiting=waiting)
     replay.step("map 64M half")
     guest.write("/D/a", "memory.reclaim", "32M")
     replay.step("memory.reclaim 32M")
@@ -38,6 +38,11 @@ def s01_basic_reclaim_touch(replay: Replay) -> None:
     replay.step("exit")
     guest.advance(1)
     replay.step("1 s later")
+
+
+@recorded()
+def s01_basic_reclaim_touch(replay: Replay) -> None:
+    basic_reclaim_touch(replay, waiting=2)
 
 
 @recorded()

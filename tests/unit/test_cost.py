@@ -13,8 +13,7 @@ def test_slower_devices_cost_more():
 
 def test_a_readahead_window_is_one_read():
     model = CostModel(swap_read_ns=1000, swap_read_page_ns=10, file_read_ns=500, file_read_page_ns=1)
-    assert model.swap_in_ns(1) == 1000
-    assert model.swap_in_ns(8) == 1070
+    assert model.file_in_ns(1) == 500
     assert model.file_in_ns(8) == 507
 
 
